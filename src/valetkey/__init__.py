@@ -1,0 +1,1 @@
+"""The auth layer for automations."""

@@ -1,0 +1,161 @@
+"""What a plan may ask of the world, and nothing else.
+
+A plan is a generator: it yields one of these questions and is sent the answer. `run.py` holds the only two
+loops that answer them for real; tests answer by hand, and the simulation answers from a seed.
+
+Six questions carry the design; two more are argued for where they stand:
+
+    Send(request)              -> Response       raises Weather
+    Load(name)                 -> Entry | None   raises StoreUnavailable
+    Swap(name, seen, entry)    -> bool           raises StoreUnavailable
+    Sleep(seconds)             -> None
+    Now()                      -> datetime (aware, UTC)
+    Note(event)                -> None           raises StoreUnavailable: what must be durable first, is
+    Luck(bytes)                -> bytes          random bytes
+    Spill(name, entry)         -> None           the store is down and a token is in our hands
+
+A plan is written with the typed words below (`entry = yield from load(name)`), which hide the `Any` that
+Python's generators would otherwise show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar
+
+from valetkey.values import EMPTY, Entry, Request, Response
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Be something that happened, for the audit log. Nothing in it is secret.
+
+    `kind` is `noun.verb` ("refresh.started"); `outcome` is ok, refused, failed or unknown.
+    """
+
+    kind: str
+    subject: str
+    outcome: str = "ok"
+    reason: str = ""
+    detail: Mapping[str, str] = field(default=EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Ask for a request to be sent, over valetkey's own transport and never through a user's client."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Ask for a record as the store holds it now."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Ask to put `entry` in the place of the version `seen` (0: no such record), or to forget it (None).
+
+    The answer is whether that version was still there.
+    """
+
+    name: str
+    seen: int
+    entry: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Ask to be woken after `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Ask for the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Ask for an event to be written to the audit log, durably, before going on."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Luck:
+    """Ask for random bytes.
+
+    Needed beside the six: `state`, PKCE verifiers and the names of leases are decided inside plans, and a plan
+    that called `secrets` itself could not be replayed from a seed.
+    """
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """Ask to keep a sealed entry outside the store, until the store can be written again.
+
+    Needed beside the six: a rotated refresh token that cannot be saved is lost for good (see docs/vault.md), so
+    there must be one more place to put it. Picked up by the next start.
+    """
+
+    name: str
+    entry: Entry
+
+
+Effect: TypeAlias = Send | Load | Swap | Sleep | Now | Note | Luck | Spill
+Plan: TypeAlias = Generator[Effect, Any, T]
+
+
+def send(request: Request) -> Plan[Response]:
+    """Send a request; raises Weather."""
+    answer: Response = yield Send(request)
+    return answer
+
+
+def load(name: str) -> Plan[Entry | None]:
+    """Load a record; raises StoreUnavailable."""
+    entry: Entry | None = yield Load(name)
+    return entry
+
+
+def swap(name: str, seen: int, entry: Entry | None) -> Plan[bool]:
+    """Compare and set on the version; raises StoreUnavailable."""
+    done: bool = yield Swap(name, seen, entry)
+    return done
+
+
+def sleep(seconds: float) -> Plan[None]:
+    """Wait."""
+    yield Sleep(seconds)
+
+
+def now() -> Plan[datetime]:
+    """Read the clock (aware, UTC)."""
+    moment: datetime = yield Now()
+    return moment
+
+
+def note(kind: str, subject: str, outcome: str = "ok", reason: str = "", **detail: str) -> Plan[None]:
+    """Write an event to the audit log before going on; raises StoreUnavailable."""
+    yield Note(Event(kind, subject, outcome, reason, detail or EMPTY))
+
+
+def luck(size: int) -> Plan[bytes]:
+    """Draw random bytes."""
+    drawn: bytes = yield Luck(size)
+    return drawn
+
+
+def spill(name: str, entry: Entry) -> Plan[None]:
+    """Keep an entry outside the store."""
+    yield Spill(name, entry)

@@ -1,0 +1,1 @@
+"""Put a token on a request: httpx, requests, aiohttp, hop by hop."""

@@ -1,0 +1,1 @@
+"""JSON Web Signatures and Tokens, pure: keys, sign, verify."""

@@ -1,0 +1,1 @@
+"""The sandbox provider: a real authorization server on loopback."""

@@ -1,0 +1,1 @@
+"""valetkey's own HTTP client, over which tokens are asked for."""

@@ -1,0 +1,223 @@
+"""The nouns all rooms use: Request, Response, Secret, Scopes, Entry, Token.
+
+All are immutable. None shows a secret: `repr` and `str` of a Secret, a Request or a Token are safe in a log.
+What may not be here: clocks, randomness, I/O, imports of other rooms (errors excepted).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, NoReturn, Self
+from urllib.parse import urlsplit
+
+from valetkey.errors import InsecureUrl, InvalidInput
+
+EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
+
+LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Where plain http is accepted (RFC 8252 section 8.3). A literal list: what a name resolves to is not asked."""
+
+
+class Secret:
+    """Hold a string that is never shown: only `reveal()` gives it.
+
+    `repr`, `str` and `format` give a placeholder, pickling is refused, comparison takes constant time.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the string itself; the name is meant to stand out in review."""
+        return self._value
+
+    def fingerprint(self) -> str:
+        """Return the first 12 hex digits of the SHA-256, to tell secrets apart in logs without showing them.
+
+        Only for secrets with the entropy of a token: a short password could be guessed from it.
+        """
+        return hashlib.sha256(b"valetkey fingerprint\0" + self._value.encode()).hexdigest()[:12]
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(("valetkey.Secret", self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        message = "a Secret is not pickled: the bytes would hold it in the clear"
+        raise TypeError(message)
+
+
+class Scopes(tuple[str, ...]):
+    """Hold scopes in the order given, each once (RFC 6749 section 3.3)."""
+
+    __slots__ = ()
+
+    def __new__(cls, scopes: Iterable[str] = ()) -> Self:  # noqa: D102  # the class says it
+        if isinstance(scopes, str):
+            scopes = scopes.split()
+        return super().__new__(cls, dict.fromkeys(scopes))
+
+    @classmethod
+    def parse(cls, text: str, separator: str = " ") -> Scopes:
+        """Read a provider's scope string; blanks and commas both separate, whatever the provider says it uses."""
+        if separator.strip():
+            text = text.replace(separator, " ")
+        return cls(text.replace(",", " ").split())
+
+    def join(self, separator: str = " ") -> str:
+        """Write the scopes the way the provider wants them."""
+        return separator.join(self)
+
+    def missing(self, wanted: Iterable[str]) -> Scopes:
+        """Return those of `wanted` that are not here."""
+        return Scopes(scope for scope in Scopes(wanted) if scope not in self)
+
+    def __repr__(self) -> str:
+        return f"Scopes({self.join()!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Be an HTTP request that somebody else sends. Header names are lower case.
+
+    `timeout` is seconds for the whole exchange; `limit` is the most bytes read of the answer's body.
+    `public_only` refuses hosts that resolve to loopback, private or link-local addresses. Redirects are never followed.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default=EMPTY, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    timeout: float = 30.0
+    limit: int = 1 << 20
+    public_only: bool = False
+
+    def __repr__(self) -> str:
+        # Query and user part may hold secrets; neither is shown.
+        parts = urlsplit(self.url)
+        return f"<Request {self.method} {parts.scheme}://{parts.hostname or ''}{parts.path}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Be an HTTP answer, its body already read (and cut at the request's limit: then `cut` is true)."""
+
+    status: int
+    headers: Mapping[str, str] = field(default=EMPTY, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    cut: bool = False
+
+    def header(self, name: str) -> str:
+        """Return a header's value, or the empty string; names are lower case."""
+        return self.headers.get(name, "")
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}, {len(self.body)} bytes>"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Be one row of the store. `box` is sealed; name, state and due_at are in the clear.
+
+    `version` is set by the store and never goes back; `due_at` is when the record wants attention (aware, UTC).
+    """
+
+    state: str
+    box: bytes = field(repr=False)
+    due_at: datetime | None = None
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Be an access token that may be handed out. `reveal()` is the string; nothing else shows it.
+
+    `expires_at` is None when the provider does not say; `kind` is RFC 6749's token_type.
+    """
+
+    secret: Secret
+    kind: str = "Bearer"
+    expires_at: datetime | None = None
+    scopes: Scopes = field(default_factory=Scopes)
+
+    def reveal(self) -> str:
+        """Return the access token as a string."""
+        return self.secret.reveal()
+
+    def fingerprint(self) -> str:
+        """Return a short fingerprint for logs."""
+        return self.secret.fingerprint()
+
+    def lives_until(self, moment: datetime) -> bool:
+        """Say whether the token is still good at `moment`; at the instant of expiry it is not."""
+        return self.expires_at is None or moment < self.expires_at
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name is one of the literal loopback names."""
+    return host.lower().strip("[]") in LOOPBACK_HOSTS
+
+
+def secure_url(url: str, what: str) -> str:
+    """Return `url` if it is https, or http on loopback, with no user part and no fragment.
+
+    Raises InvalidInput or InsecureUrl; `what` names it in the message ("token endpoint").
+    """
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidInput(f"the {what} is not a URL", fix="write it as https://host/path") from None
+    if parts.scheme not in {"https", "http"} or not host or any(ord(c) <= 0x20 or c == "\\" for c in url):
+        raise InvalidInput(f"the {what} is not a URL: {_shown(url)}", fix="write it as https://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput(f"the {what} holds a user name or password", fix="leave out what stands before the @")
+    if parts.fragment:
+        raise InvalidInput(f"the {what} has a fragment (#…)", fix="leave out the # and what follows it")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise InsecureUrl(f"the {what} is plain http: {_shown(url)}")
+    return url
+
+
+def _shown(url: str) -> str:
+    """Return a URL without user part, query and fragment, shortened, on one line."""
+    bare = url.split("?", 1)[0].split("#", 1)[0]
+    if "@" in bare:
+        bare = "…@" + bare.rsplit("@", 1)[1]
+    return repr(bare[:120])
+
+
+def lowered(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """Return headers with lower-case names; repeated ones are joined by a comma (RFC 9110 section 5.2)."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return MappingProxyType(joined)
+
+
+def chunks(text: str, size: int) -> Iterator[str]:
+    """Cut a text into pieces of `size`, for codes that people type."""
+    return (text[i : i + size] for i in range(0, len(text), size))

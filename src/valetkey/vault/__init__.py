@@ -1,0 +1,1 @@
+"""Everything secret: sealed records, the refresh, the schedule, the stores."""
