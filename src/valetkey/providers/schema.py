@@ -45,15 +45,20 @@ class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     refresh_params: dict[str, str] = {}
     client_credentials_params: dict[str, str] = {}
     client_credentials_grant: str = "client_credentials"  # Zoom: account_credentials
+    jwt_bearer_audience: str = ""  # `aud` of an RFC 7523 assertion; empty: the token endpoint
     headers: dict[str, str] = {}  # sent with every token request
     sends_iss: bool = False  # RFC 9207: its authorization answers carry `iss`, so one without is refused
     scope_on_refresh: bool = False  # whether a refresh names the scopes again
     revoke_auth: Literal["client", "none", "bearer"] = "client"
     revoke_param: str = "token"
+    revokes: Literal["either", "access", "refresh"] = "either"  # which token `endpoints.revoke` takes
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Say how token answers are to be read. Paths are dotted: `authed_user.access_token`."""
+    """Say how token answers are to be read.
+
+    Paths are dotted (`authed_user.access_token`); of several, parted by `|`, the first that is there counts.
+    """
 
     access_token: str = "access_token"
     refresh_token: str = "refresh_token"
@@ -124,8 +129,9 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     refresh: Refresh = Refresh()
     api: Api = Api()
     parameters: dict[str, Parameter] = {}
-    scopes: list[str] = []  # asked for when an app names none
-    offline_scopes: list[str] = []  # without these there is no refresh token; added to what is asked
+    scopes: list[str] = []  # asked of a person when an app names none
+    client_credentials_scopes: list[str] = []  # asked for without a person, when an app names none (Entra: .default)
+    offline_scopes: list[str] = []  # without these there is no refresh token; added to what is asked of a person
     docs: str = ""  # the provider's own page
     console: str = ""  # where an app is registered
     notes: list[str] = []  # what a person should know, one sentence each
