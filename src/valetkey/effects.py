@@ -41,7 +41,7 @@ class Event:
     subject: str
     outcome: str = "ok"
     reason: str = ""
-    detail: Mapping[str, str] = field(default=EMPTY)
+    detail: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default=EMPTY, repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY, repr=False)
     body: bytes = field(default=b"", repr=False)
     timeout: float = 30.0
     limit: int = 1 << 20
@@ -125,7 +125,7 @@ class Response:
     """Be an HTTP answer, its body already read (and cut at the request's limit: then `cut` is true)."""
 
     status: int
-    headers: Mapping[str, str] = field(default=EMPTY, repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY, repr=False)
     body: bytes = field(default=b"", repr=False)
     cut: bool = False
 

@@ -123,7 +123,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     key: str
     name: str
     endpoints: Endpoints = Endpoints()
-    grants: list[GrantName] = ["authorization_code"]
+    grants: list[GrantName] = msgspec.field(default_factory=lambda: ["authorization_code"])
     asking: Asking = Asking()
     answer: Answer = Answer()
     refresh: Refresh = Refresh()
