@@ -1,1 +1,1 @@
-"""Everything secret: sealed records, the refresh, the schedule, the stores."""
+"""Everything secret: sealed records, the refresh, connecting, the stores, and the keeper in front of them."""

@@ -1,0 +1,331 @@
+"""Connecting: send a person away with a single-use link, take what comes back, keep the tokens.
+
+A pending authorization is good once, for ten minutes, and only for who started it. It is marked used before anything
+is redeemed, in one swap, so that of two answers with one state only one gets further. What may not be here: I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from valetkey.effects import Plan, load, luck, note, now, send, sleep, swap
+from valetkey.errors import (
+    AlreadyExists,
+    AuthorizationPending,
+    CallbackRefused,
+    GrantRefused,
+    InvalidInput,
+    ValetkeyError,
+)
+from valetkey.oauth.authorize import Expected, authorization_url, code_request, read_redirect, state_of
+from valetkey.oauth.device import DeviceAuthorization, device_request, device_token_request, read_device
+from valetkey.oauth.pkce import challenge, verifier_from
+from valetkey.oauth.reading import TokenAnswer, read_token
+from valetkey.providers.schema import GrantName
+from valetkey.values import EMPTY, Entry, Scopes, Secret
+from valetkey.vault import names
+from valetkey.vault.asking import token_request
+from valetkey.vault.desk import Desk, load_app, stamp
+from valetkey.vault.records import App, Asked, Connection, Pending
+from valetkey.vault.renew import keep, token_set
+
+PENDING_SECONDS: Final = 600.0
+"""How long a person has to consent; RFC 6749 gives no number, ten minutes is what it recommends for codes."""
+
+USED_SECONDS: Final = 86_400.0
+"""How long a used state is remembered, so that its second use can be called by its name."""
+
+STATE_BYTES: Final = 32
+VERIFIER_BYTES: Final = 32
+"""RFC 7636 section 4.1 recommends 32 octets."""
+
+SLOW_DOWN_SECONDS: Final = 5.0
+"""RFC 8628 section 3.5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Be what a connection shall be: its scopes and parameters, and hosts beyond the provider's own."""
+
+    scopes: tuple[str, ...] = ()
+    audience: str = ""
+    resource: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default=EMPTY)
+    subject: str = ""
+    hosts: tuple[str, ...] = ()
+
+    def asked(self, app: App, default: tuple[str, ...]) -> Asked:
+        """Return what will be asked for: the wish, else what the app says, else the provider's usual scopes."""
+        scopes = self.scopes or app.scopes or default
+        return Asked(
+            scopes=scopes, audience=self.audience, resource=self.resource, extra=dict(self.extra), subject=self.subject
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Be a link for a person. The URL holds the state, so it is shown to that person only."""
+
+    url: str = field(repr=False)
+    connection: str
+    expires_at: datetime
+
+
+def begin(desk: Desk, name: str, wish: Wish, *, redirect_uri: str, binding: Secret) -> Plan[Started]:
+    """Make a link to consent by; `binding` is a secret that only the starter holds."""
+    app_name, label = names.split(name)
+    app = yield from load_app(desk, app_name)
+    provider = desk.provider(app)
+    client = desk.client(app, provider)
+    asked = wish.asked(app, tuple(provider.scopes))
+    state = _text((yield from luck(STATE_BYTES)))
+    verifier = verifier_from((yield from luck(VERIFIER_BYTES))) if provider.asking.pkce == "S256" else None
+    moment = (yield from now()).timestamp()
+    pending = Pending(
+        app=app_name,
+        label=label,
+        redirect_uri=redirect_uri,
+        binding=_hashed(binding),
+        started_at=moment,
+        expires_at=moment + PENDING_SECONDS,
+        state=state,
+        verifier=verifier,
+        asked=asked,
+        hosts=wish.hosts,
+    )
+    url = authorization_url(
+        client,
+        redirect_uri=redirect_uri,
+        scopes=Scopes(asked.scopes),
+        state=state,
+        challenge=None if verifier is None else challenge(verifier),
+        extra={**app.authorize_params, **asked.extra, **({"audience": asked.audience} if asked.audience else {})},
+        resource=asked.resource,
+    )
+    record = names.pending_record(state)
+    if not (yield from swap(record, 0, desk.seal_pending(record, pending, "pending", pending.expires_at))):
+        raise AlreadyExists("this state was drawn before: the source of randomness is broken")
+    yield from note("connect.started", name)
+    return Started(url, name, datetime.fromtimestamp(pending.expires_at, UTC))
+
+
+def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
+    """Take the answer that came to the redirect URI, redeem its code and keep the tokens.
+
+    Raises CallbackRefused (what came is not for us), ConsentDenied, and the errors of a token request.
+    """
+    pending = yield from _use(desk, answer, binding)
+    name = f"{pending.app}/{pending.label}"
+    try:
+        app = yield from load_app(desk, pending.app)
+        provider = desk.provider(app)
+        client = desk.client(app, provider)
+        expected = Expected(
+            state=pending.state,
+            issuer=provider.endpoints.issuer,
+            redirect_uri=pending.redirect_uri,
+            requires_iss=provider.asking.sends_iss,
+        )
+        code = read_redirect(answer, expected, client)
+        request = code_request(
+            client, code, verifier=pending.verifier, stamp=(yield from stamp()), resource=pending.asked.resource
+        )
+        response = yield from send(request)
+        tokens = read_token(client, response, asked=Scopes(pending.asked.scopes))
+    except ValetkeyError as refusal:
+        yield from note("connect.refused", name, "refused", refusal.code)
+        raise
+    wanted = Connection(
+        app=pending.app,
+        label=pending.label,
+        grant="authorization_code",
+        created_at=pending.started_at,
+        asked=pending.asked,
+        hosts=pending.hosts,
+        kept=dict(code.kept),
+    )
+    return (yield from _keep_new(desk, wanted, tokens))
+
+
+def _use(desk: Desk, answer: str, binding: Secret) -> Plan[Pending]:
+    """Find the pending authorization of an answer and mark it used; raises CallbackRefused."""
+    state = state_of(answer)
+    record = names.pending_record(state)
+    entry = yield from load(record)
+    if entry is None:
+        raise CallbackRefused(
+            "this answer has a state that was never given out here",
+            code="state_unknown",
+            cause="the link is older than a day, of another vault, or forged",
+        )
+    pending = desk.pending(record, entry)
+    moment = (yield from now()).timestamp()
+    name = f"{pending.app}/{pending.label}"
+    refusal = _unusable(pending, binding, moment)
+    if refusal is None:
+        used = msgspec.structs.replace(pending, used_at=moment, state=Secret(""), verifier=None)
+        forgotten_at = moment + USED_SECONDS
+        if (yield from swap(record, entry.version, desk.seal_pending(record, used, "used", forgotten_at))):
+            return pending
+        refusal = _used()
+    yield from note("connect.refused", name, "refused", refusal.code)
+    raise refusal
+
+
+def _unusable(pending: Pending, binding: Secret, moment: float) -> CallbackRefused | None:
+    if not hmac.compare_digest(pending.binding, _hashed(binding)):
+        return CallbackRefused(
+            "this answer belongs to a link that was started elsewhere",
+            code="state_not_yours",
+            cause="the link was opened in another browser or by another person than it was made for",
+        )
+    if pending.used_at:
+        return _used()
+    if moment >= pending.expires_at:
+        return CallbackRefused(
+            "this link has expired",
+            code="state_expired",
+            cause=f"consent came later than {PENDING_SECONDS / 60:.0f} minutes after the link was made",
+        )
+    return None
+
+
+def _used() -> CallbackRefused:
+    return CallbackRefused(
+        "this answer was used before",
+        code="state_used",
+        cause="the page was loaded again, or somebody else was given the same answer",
+    )
+
+
+def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan[Connection]:
+    """Obtain the first token where no person is needed (client credentials, JWT bearer) and keep it."""
+    app_name, label = names.split(name)
+    app = yield from load_app(desk, app_name)
+    provider = desk.provider(app)
+    client = desk.client(app, provider)
+    moment = (yield from now()).timestamp()
+    wanted = Connection(
+        app=app_name,
+        label=label,
+        grant=grant,
+        created_at=moment,
+        asked=wish.asked(app, ()),
+        hosts=wish.hosts,
+    )
+    request = token_request(desk, client, app, wanted, (yield from stamp()))
+    yield from note("connect.started", name)
+    try:
+        answer = read_token(client, (yield from send(request)), asked=Scopes(wanted.asked.scopes))
+    except ValetkeyError as refusal:
+        yield from note("connect.refused", name, "refused", refusal.code)
+        raise
+    return (yield from _keep_new(desk, wanted, answer))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStarted:
+    """Be a device authorization under way: what to show, and what to ask with (not shown)."""
+
+    connection: str
+    shown: DeviceAuthorization
+    wish: Wish
+    expires_at: float
+
+
+def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
+    """Ask for a code that a person types elsewhere (RFC 8628)."""
+    app_name, _label = names.split(name)
+    app = yield from load_app(desk, app_name)
+    provider = desk.provider(app)
+    client = desk.client(app, provider)
+    if not provider.endpoints.device:
+        raise InvalidInput(
+            f"{provider.name} has no device flow", fix=f"`valetkey connect {name}`, or with --no-browser"
+        )
+    asked = wish.asked(app, tuple(provider.scopes))
+    request = device_request(client, scopes=Scopes(asked.scopes), stamp=(yield from stamp()))
+    shown = read_device(client, (yield from send(request)))
+    yield from note("connect.started", name)
+    return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
+
+
+def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
+    """Poll until the person has consented; raises ConsentDenied, GrantRefused (expired_token)."""
+    app_name, label = names.split(started.connection)
+    app = yield from load_app(desk, app_name)
+    provider = desk.provider(app)
+    client = desk.client(app, provider)
+    asked = started.wish.asked(app, tuple(provider.scopes))
+    interval = float(started.shown.interval)
+    while True:
+        yield from sleep(interval)
+        request = device_token_request(client, started.shown.device_code, stamp=(yield from stamp()))
+        try:
+            answer = read_token(client, (yield from send(request)), asked=Scopes(asked.scopes))
+            break
+        except AuthorizationPending as pending:
+            interval += SLOW_DOWN_SECONDS if pending.code == "slow_down" else 0.0
+        except ValetkeyError as refusal:
+            yield from note("connect.refused", started.connection, "refused", refusal.code)
+            raise
+        if (yield from now()).timestamp() >= started.expires_at:
+            raise GrantRefused("the code expired before anybody typed it in", code="expired_token")
+    wanted = Connection(
+        app=app_name,
+        label=label,
+        grant="device_code",
+        created_at=(yield from now()).timestamp(),
+        asked=asked,
+        hosts=started.wish.hosts,
+    )
+    return (yield from _keep_new(desk, wanted, answer))
+
+
+def _keep_new(desk: Desk, wanted: Connection, answer: TokenAnswer) -> Plan[Connection]:
+    """Save a new grant under its name; a connection that was there keeps its name and history, not its tokens."""
+    moment = (yield from now()).timestamp()
+    made = msgspec.structs.replace(
+        wanted,
+        tokens=token_set(answer, moment, wanted.asked.scopes, None),
+        kept={**wanted.kept, **answer.kept},
+        refreshed_at=moment,
+        generation=1,
+    )
+    entry = yield from load(names.connection_record(made.name))
+    if entry is not None:
+        before = desk.connection(made.name, entry)
+        made = msgspec.structs.replace(
+            made,
+            created_at=before.created_at,
+            generation=before.generation + 1,
+            hosts=made.hosts or before.hosts,
+            rotates=before.rotates,
+        )
+    saved = yield from keep(desk, entry.version if entry else 0, made, replaces=True)
+    yield from note("connection.reconnected" if entry else "connection.created", made.name)
+    return saved
+
+
+def forget_expired(record: str) -> Plan[bool]:
+    """Forget a pending authorization whose time has come; say whether it was forgotten."""
+    entry: Entry | None = yield from load(record)
+    if entry is None or entry.due_at is None or entry.due_at > (yield from now()):
+        return False
+    return (yield from swap(record, entry.version, None))
+
+
+def _text(drawn: bytes) -> Secret:
+    return Secret(urlsafe_b64encode(drawn).rstrip(b"=").decode())
+
+
+def _hashed(binding: Secret) -> str:
+    return hashlib.sha256(b"valetkey binding\0" + binding.reveal().encode()).hexdigest()

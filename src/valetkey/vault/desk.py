@@ -1,0 +1,139 @@
+"""What every plan of the vault needs: opening and sealing records, and knowing the provider of an app.
+
+A Desk holds no connection to anything: it turns entries into records and records into requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from valetkey.effects import Plan, load, luck, now
+from valetkey.errors import InvalidInput, NotFound
+from valetkey.oauth.authentication import client_auth
+from valetkey.oauth.client import Client, Stamp
+from valetkey.providers import loader
+from valetkey.providers.schema import Provider
+from valetkey.values import Entry, Secret
+from valetkey.vault import names
+from valetkey.vault.records import App, Connection, Pending, from_bytes, to_bytes
+from valetkey.vault.seal import Sealer
+
+if TYPE_CHECKING:
+    from valetkey.jose import Key
+
+MARGIN_MOST: Final = 300.0
+"""Seconds before expiry at which a token is renewed at the latest: clocks differ, and requests take time."""
+
+MARGIN_SHARE: Final = 0.1
+"""Of a token's lifetime: a token of one minute is renewed six seconds ahead, one of an hour five minutes."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Open and seal records; find providers; make OAuth clients of apps."""
+
+    sealer: Sealer
+    catalogue: Callable[[str], Provider] = loader.load
+
+    def app(self, name: str, entry: Entry | None) -> App:
+        """Open an app's record; raises NotFound."""
+        if entry is None:
+            raise NotFound(
+                f"there is no app called {name}", fix="`valetkey app list` shows them; `valetkey app add` makes one"
+            )
+        record = names.app_record(name)
+        return from_bytes(App, record, self.sealer.open(record, entry.box))
+
+    def connection(self, name: str, entry: Entry | None) -> Connection:
+        """Open a connection's record; raises NotFound."""
+        record = names.connection_record(name)
+        if entry is None:
+            raise NotFound(
+                f"there is no connection called {name}",
+                fix=f"connect it with `valetkey connect {name}`; `valetkey connection list` shows those there are",
+            )
+        return from_bytes(Connection, record, self.sealer.open(record, entry.box))
+
+    def pending(self, record: str, entry: Entry) -> Pending:
+        """Open a pending authorization."""
+        return from_bytes(Pending, record, self.sealer.open(record, entry.box))
+
+    def seal_app(self, app: App) -> Entry:
+        """Seal an app."""
+        return Entry("app", self.sealer.seal(names.app_record(app.name), to_bytes(app)))
+
+    def seal_connection(self, connection: Connection, moment: float, margin: float = MARGIN_MOST) -> Entry:
+        """Seal a connection, with its state and the time it wants attention in the clear."""
+        record = names.connection_record(connection.name)
+        due = due_at(connection, margin)
+        box = self.sealer.seal(record, to_bytes(connection))
+        return Entry(connection.state(moment), box, None if due is None else datetime.fromtimestamp(due, UTC))
+
+    def seal_pending(self, record: str, pending: Pending, state: str, due: float) -> Entry:
+        """Seal a pending authorization."""
+        return Entry(state, self.sealer.seal(record, to_bytes(pending)), datetime.fromtimestamp(due, UTC))
+
+    def provider(self, app: App) -> Provider:
+        """Return the description of an app's provider, its templates filled; raises NotFound or InvalidInput."""
+        provider = app.described if app.described is not None else self.catalogue(app.provider)
+        return loader.filled(provider, app.params)
+
+    def client(self, app: App, provider: Provider) -> Client:
+        """Return the OAuth client of an app."""
+        method = app.token_auth or provider.asking.token_auth
+        key = None
+        if method == "private_key_jwt":
+            key = self.key(app)
+        return Client(provider, app.client_id, client_auth(method, app.secret, key))
+
+    def key(self, app: App) -> Key:
+        """Return an app's private key; raises InvalidInput when it has none, KeyRefused when it is no key."""
+        from valetkey.jose import Key  # late: only assertions need it
+
+        if app.private_key is None:
+            raise InvalidInput(
+                f"app {app.name} has no private key", fix=f"valetkey app add {app.name} --replace --private-key FILE"
+            )
+        pem = app.private_key.reveal()
+        return Key.from_pem(pem, alg=app.key_alg or "RS256", kid=app.key_id or None)
+
+
+def load_app(desk: Desk, name: str) -> Plan[App]:
+    """Load and open an app; raises NotFound."""
+    return desk.app(name, (yield from load(names.app_record(name))))
+
+
+def stamp() -> Plan[Stamp]:
+    """Return the time and a fresh identifier, for signed assertions."""
+    return Stamp((yield from now()), (yield from luck(16)).hex())
+
+
+def fingerprint(secret: Secret | None) -> str:
+    """Return a secret's fingerprint, or the empty string."""
+    return "" if secret is None else secret.fingerprint()
+
+
+def margin(connection: Connection, most: float = MARGIN_MOST) -> float:
+    """Return how many seconds before its expiry a token is renewed."""
+    tokens = connection.tokens
+    if tokens is None or tokens.expires_at is None:
+        return 0.0
+    return min(most, MARGIN_SHARE * max(0.0, tokens.expires_at - tokens.obtained_at))
+
+
+def due_at(connection: Connection, most: float = MARGIN_MOST) -> float | None:
+    """Return when a connection wants attention: a lease that lapses, a retry, the next refresh; or None."""
+    if connection.revoked_at:
+        return None
+    if connection.lease is not None:
+        return connection.lease.until
+    trouble = connection.trouble
+    if trouble is not None:
+        return None if trouble.sort == "grant" else trouble.retry_at
+    tokens = connection.tokens
+    if tokens is None or tokens.expires_at is None:
+        return None
+    return tokens.expires_at - margin(connection, most)

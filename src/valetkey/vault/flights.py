@@ -1,0 +1,60 @@
+"""Work that must outlive its caller: one thread for each piece, shared by all who want its result.
+
+A refresh that dies between the provider's answer and the save loses the grant. A thread that is no daemon survives a
+caller that is cancelled, times out or is interrupted, and the interpreter waits for it at exit. It survives the end
+of an event loop too, which an asyncio task does not: `asyncio.run` cancels every task that is left, shielded or not.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Flights:
+    """Run each key's work once at a time; callers of the same key share the result."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flying: dict[Hashable, Future[Any]] = {}
+        self._pid = os.getpid()
+
+    def join(self, key: Hashable, work: Callable[[], T]) -> Future[T]:
+        """Return the result to come of the work under way for `key`, or start it."""
+        if self._pid != os.getpid():
+            # Threads do not cross a fork: what flew in the parent never lands here, and its lock may never open.
+            self._lock, self._flying, self._pid = threading.Lock(), {}, os.getpid()
+        with self._lock:
+            flying = self._flying.get(key)
+            if flying is None:
+                flying = self._flying[key] = Future()
+                flying.set_running_or_notify_cancel()  # from here on nobody can cancel it
+                thread = threading.Thread(target=self._fly, args=(key, work, flying), name="valetkey", daemon=False)
+                thread.start()
+            return flying
+
+    def _fly(self, key: Hashable, work: Callable[[], T], landed: Future[T]) -> None:
+        try:
+            result = work()
+        except BaseException as refusal:  # noqa: BLE001  # it is the callers' to raise, in their threads
+            self._forget(key)
+            landed.set_exception(refusal)
+        else:
+            self._forget(key)
+            landed.set_result(result)
+
+    def _forget(self, key: Hashable) -> None:
+        with self._lock:
+            self._flying.pop(key, None)
+
+    def wait(self) -> None:
+        """Wait until nothing flies."""
+        with self._lock:
+            flying = list(self._flying.values())
+        for landed in flying:
+            landed.exception()

@@ -1,0 +1,167 @@
+"""What to do about a connection when somebody wants its token: a decision, and nothing else.
+
+Pure: a record, the time and a wish go in; Serve, Wait, Renew or an error comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from valetkey.errors import (
+    ClientRefused,
+    InsufficientScope,
+    NeedsReconnect,
+    NotConnected,
+    ProviderError,
+    ProviderUnavailable,
+    Revoked,
+    ValetkeyError,
+)
+from valetkey.values import Scopes, Token
+from valetkey.vault.desk import MARGIN_MOST, fingerprint, margin
+from valetkey.vault.records import PERSON_GRANTS, Connection, TokenSet, Trouble
+
+LOOK_AGAIN: Final = 0.05
+"""Seconds between two looks while another process renews; a refresh takes tenths of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Be what a caller wants: scopes it needs, a token it saw refused (its fingerprint), or a renewal in any case."""
+
+    scopes: tuple[str, ...] = ()
+    rejected: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Hand out this token. It may be handed out again, without asking anew, until `fresh_until`."""
+
+    token: Token
+    fresh_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Somebody else renews: look again after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Renew now. `fallback` is what may be handed out if that fails for a time."""
+
+    fallback: Token | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Give this error."""
+
+    error: ValetkeyError
+
+
+Verdict: TypeAlias = Serve | Wait | Renew | Refuse
+
+
+def judge(connection: Connection, moment: float, demand: Demand, most: float = MARGIN_MOST) -> Verdict:
+    """Decide what a demand gets at a moment."""
+    refusal = _out_of_question(connection, demand)
+    if refusal is not None:
+        return Refuse(refusal)
+    tokens = connection.tokens
+    alive = _alive(tokens, moment, demand)
+    until = fresh_until(connection, most)
+    if alive is not None and moment < until and not demand.force:
+        return Serve(alive, until)
+    lease = connection.lease
+    if lease is not None and moment < lease.until:
+        if alive is not None and not demand.force:
+            return Serve(alive, moment)
+        return Wait(min(LOOK_AGAIN, lease.until - moment))
+    stop = _standing_refusal(connection, moment, demand)
+    if stop is None:
+        return Renew(alive)
+    return Refuse(stop) if alive is None or demand.force else Serve(alive, moment)
+
+
+def _out_of_question(connection: Connection, demand: Demand) -> ValetkeyError | None:
+    """Return the error that no renewal could mend."""
+    name = connection.name
+    if connection.revoked_at:
+        return Revoked(f"connection {name} was disconnected", fix=f"connect it again with `valetkey connect {name}`")
+    if connection.tokens is None and connection.grant in PERSON_GRANTS:
+        return NotConnected(f"nobody has consented to {name} yet", fix=f"`valetkey connect {name}`")
+    lacking = Scopes(connection.tokens.scopes if connection.tokens else connection.asked.scopes).missing(demand.scopes)
+    if lacking:
+        return InsufficientScope(
+            f"connection {name} lacks {lacking.join()}",
+            cause="these scopes were not granted when the connection was made",
+            fix=f"connect again and ask for them too: `valetkey connect {name} --scope '{lacking.join()}'`",
+            missing=lacking.join(),
+        )
+    return None
+
+
+def _standing_refusal(connection: Connection, moment: float, demand: Demand) -> ValetkeyError | None:
+    """Return why a renewal must not be tried now."""
+    trouble = connection.trouble
+    if trouble is not None and trouble.sort == "grant":
+        return reconnect(connection, trouble)
+    if connection.grant in PERSON_GRANTS and (connection.tokens is None or connection.tokens.refresh is None):
+        return NeedsReconnect(
+            f"the access token of {connection.name} is used up, and the provider gave no refresh token",
+            reason="no_refresh_token",
+            cause="the provider gives none, or wants a scope or parameter for it that this app does not send",
+            fix=f"`valetkey connect {connection.name}`; `valetkey provider show` says what the provider wants",
+        )
+    if trouble is not None and moment < trouble.retry_at and not demand.force:
+        return again(connection, trouble, moment)
+    return None
+
+
+def reconnect(connection: Connection, trouble: Trouble) -> NeedsReconnect:
+    """Return the error for a grant that is gone for good."""
+    return NeedsReconnect(
+        f"connection {connection.name} must be connected again: {trouble.message}",
+        reason=trouble.reason or trouble.code,
+        cause=trouble.cause,
+        fix=f"`valetkey connect {connection.name}`: it keeps its name, so no workflow changes",
+        since=datetime.fromtimestamp(trouble.at, UTC).isoformat(timespec="seconds"),
+    )
+
+
+def again(connection: Connection, trouble: Trouble, moment: float) -> ProviderError:
+    """Return the last failure as an error, while it is too early to try again."""
+    kind = ClientRefused if trouble.sort == "client" else ProviderUnavailable
+    wait = max(0.0, trouble.retry_at - moment)
+    facts: dict[str, str | int | float] = {"failures": trouble.failures, "retry_after": round(wait, 1)}
+    error = kind(f"{connection.name}: {trouble.message}", cause=trouble.cause, fix=trouble.fix, **facts)
+    error.code = trouble.code
+    return error
+
+
+def _alive(tokens: TokenSet | None, moment: float, demand: Demand) -> Token | None:
+    if tokens is None or (tokens.expires_at is not None and moment >= tokens.expires_at):
+        return None
+    if demand.rejected and demand.rejected == fingerprint(tokens.access):
+        return None
+    return token_of(tokens)
+
+
+def fresh_until(connection: Connection, most: float = MARGIN_MOST) -> float:
+    """Return until when a connection's token may be handed out without a thought of renewing it."""
+    tokens = connection.tokens
+    if tokens is None or tokens.expires_at is None:
+        return float("inf")
+    return tokens.expires_at - margin(connection, most)
+
+
+def token_of(tokens: TokenSet) -> Token:
+    """Return a token set's access token as it is handed out."""
+    until = None if tokens.expires_at is None else datetime.fromtimestamp(tokens.expires_at, UTC)
+    return Token(tokens.access, tokens.kind, until, Scopes(tokens.scopes))

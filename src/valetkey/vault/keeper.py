@@ -1,0 +1,252 @@
+"""The keeper: the vault's face for programs. It runs the plans, remembers opened tokens for a second, and nothing more.
+
+Thread-safe. What must outlive its caller (a refresh, redeeming a code) runs on a thread of its own (flights.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Final, Self, TypeVar
+
+from valetkey.audit.line import Line
+from valetkey.effects import Plan
+from valetkey.errors import InvalidInput, NotFound, ValetkeyError
+from valetkey.providers.schema import GrantName
+from valetkey.run import run
+from valetkey.values import Secret, Token
+from valetkey.vault import connect, names, registry
+from valetkey.vault.connect import DeviceStarted, Started, Wish
+from valetkey.vault.desk import Desk, load_app
+from valetkey.vault.disconnect import Revocation, disconnect
+from valetkey.vault.flights import Flights
+from valetkey.vault.judge import Demand, Serve
+from valetkey.vault.records import App, Connection
+from valetkey.vault.renew import obtain, peek
+from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, hosts_of
+from valetkey.vault.world import VaultWorld
+
+T = TypeVar("T")
+
+REMEMBERED_SECONDS: Final = 1.0
+"""How long an opened token is handed out without looking at the store: a disconnect is obeyed within this time."""
+
+REMEMBERED_MOST: Final = 4096
+"""Opened tokens held in memory at once; a server with more connections asks the store again."""
+
+PAGE: Final = 500
+SWEPT: Final = 20
+
+
+class Keeper:
+    """Keep connections: give fresh tokens, connect, disconnect. Made by `valetkey.open` or opening.py."""
+
+    def __init__(self, desk: Desk, world: VaultWorld) -> None:
+        self._desk = desk
+        self._world = world
+        self._flights = Flights()
+        self._held: dict[str, tuple[float, Token]] = {}
+        self._grips: dict[str, tuple[float, Credential]] = {}
+
+    # ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def token(self, name: str, *, scopes: Sequence[str] = ()) -> Token:
+        """Return a fresh access token, renewed ahead of its expiry, once, whoever asks.
+
+        Raises NotFound, NotConnected, NeedsReconnect, InsufficientScope, Revoked, Weather or ClientRefused.
+        """
+        held = self._held.get(name)
+        if held is not None and time.monotonic() < held[0] and not scopes:
+            return held[1]
+        return self._remember(name, self._served(name, Demand(scopes=tuple(scopes))))
+
+    def remembered(self, name: str) -> Token | None:
+        """Return a token opened within the last second, without touching the store."""
+        held = self._held.get(name)
+        return held[1] if held is not None and time.monotonic() < held[0] else None
+
+    def renewed(self, name: str, rejected: Token) -> Token:
+        """Return a token other than `rejected`, which an API has just refused with 401; raises as `token` does."""
+        self._held.pop(name, None)
+        self._grips.pop(name, None)
+        return self._remember(name, self._served(name, Demand(rejected=rejected.fingerprint())))
+
+    def refresh(self, name: str) -> Token:
+        """Renew now, whether it is time or not, and return the new token."""
+        self._held.pop(name, None)
+        self._grips.pop(name, None)
+        return self._remember(name, self._served(name, Demand(force=True)))
+
+    def credential(self, name: str) -> Credential:
+        """Return what an injector needs: a fresh token, the hosts it may go to, and how it is written."""
+        token = self.token(name)
+        grip = self.remembered_credential(name)
+        if grip is not None:
+            return grip
+        connection = self._connection(name)
+        app = self._run(load_app(self._desk, connection.app))
+        provider = self._desk.provider(app)
+        made = Credential(token, hosts_of(connection, app, provider), provider.api.scheme, dict(provider.api.headers))
+        self._grips[name] = (time.monotonic() + REMEMBERED_SECONDS, made)
+        return made
+
+    def remembered_credential(self, name: str) -> Credential | None:
+        """Return what an injector needs if it was made for the token remembered now, without touching the store."""
+        held, grip = self._held.get(name), self._grips.get(name)
+        moment = time.monotonic()
+        if held is None or grip is None or grip[1].token is not held[1] or moment >= held[0] or moment >= grip[0]:
+            return None
+        return grip[1]
+
+    def _served(self, name: str, demand: Demand) -> Serve:
+        served = self._run(peek(self._desk, name, demand))
+        if served is not None:
+            return served
+        return self.fly(("obtain", name, demand), obtain(self._desk, name, demand)).result()
+
+    def _remember(self, name: str, served: Serve) -> Token:
+        fresh_for = served.fresh_until - self._world.clock().timestamp()
+        if fresh_for > 0:
+            if len(self._held) >= REMEMBERED_MOST:
+                self._held.clear()
+                self._grips.clear()
+            self._held[name] = (time.monotonic() + min(REMEMBERED_SECONDS, fresh_for), served.token)
+        return served.token
+
+    def fly(self, key: tuple[object, ...], plan: Plan[T]) -> Future[T]:
+        """Run a plan where it outlives its caller; callers with the same key share the result."""
+        return self._flights.join(key, lambda: run(plan, self._world))
+
+    def aside(self, key: tuple[object, ...], work: Callable[[], T]) -> Future[T]:
+        """Do work on a thread that outlives the caller; callers with the same key share the result."""
+        return self._flights.join(("aside", *key), work)
+
+    # ── connecting ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, name: str, *, redirect_uri: str, binding: Secret, wish: Wish | None = None) -> Started:
+        """Make a link to consent by. `binding` is a secret that stays with who started."""
+        self.sweep(SWEPT)  # whoever makes a pending authorization clears away a few old ones
+        plan = connect.begin(self._desk, name, wish or Wish(), redirect_uri=redirect_uri, binding=binding)
+        return self._run(plan)
+
+    def finish(self, answer: str, *, binding: Secret) -> ConnectionInfo:
+        """Take what came to the redirect URI (the URL or its query) and keep the tokens it leads to."""
+        made = self.fly(("finish", object()), connect.finish(self._desk, answer, binding=binding)).result()
+        return self._made(made)
+
+    def connect_machine(self, name: str, grant: GrantName, *, wish: Wish | None = None) -> ConnectionInfo:
+        """Obtain the first token where no person is needed (client_credentials, jwt_bearer)."""
+        plan = connect.connect_machine(self._desk, name, wish or Wish(), grant)
+        return self._made(self.fly(("machine", object()), plan).result())
+
+    def begin_device(self, name: str, *, wish: Wish | None = None) -> DeviceStarted:
+        """Ask the provider for a code that a person types elsewhere."""
+        return self._run(connect.begin_device(self._desk, name, wish or Wish()))
+
+    def finish_device(self, started: DeviceStarted) -> ConnectionInfo:
+        """Wait until the person has typed the code; blocks for minutes."""
+        return self._made(self.fly(("device", object()), connect.finish_device(self._desk, started)).result())
+
+    def disconnect(self, name: str, *, force: bool = False) -> Revocation:
+        """Revoke at the provider where that can be done, and forget the connection."""
+        self._held.pop(name, None)
+        self._grips.pop(name, None)
+        return self.fly(("disconnect", name), disconnect(self._desk, name, force=force)).result()
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def connection(self, name: str) -> ConnectionInfo:
+        """Return a connection as it may be shown; raises NotFound."""
+        return self._made(self._connection(name))
+
+    def connections(self, app: str = "") -> Iterator[ConnectionInfo]:
+        """Give all connections, or those of one app, in the order of their names."""
+        prefix = f"{names.CONNECTIONS}{names.app_name(app)}/" if app else names.CONNECTIONS
+        for record in self._names(prefix):
+            try:
+                yield self.connection(record.removeprefix(names.CONNECTIONS))
+            except NotFound:
+                continue  # removed since we read its name
+
+    def states(self) -> dict[str, int]:
+        """Return how many connections there are in each state, without opening one."""
+        return self._world.store.count(names.CONNECTIONS)
+
+    def events(self, limit: int = 50) -> list[Line]:
+        """Return the last lines of the audit log, oldest first."""
+        return self._world.store.lines(limit)
+
+    # ── apps ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add_app(self, app: App, *, replace: bool = False) -> AppInfo:
+        """Keep an app; raises AlreadyExists, and InvalidInput for one that could not be used."""
+        kept = self._run(registry.add_app(self._desk, app, replace=replace))
+        return app_info(kept, self._desk.provider(kept))
+
+    def app(self, name: str) -> AppInfo:
+        """Return an app as it may be shown; raises NotFound."""
+        app = self._run(load_app(self._desk, name))
+        return app_info(app, self._desk.provider(app))
+
+    def apps(self) -> Iterator[AppInfo]:
+        """Give all apps in the order of their names."""
+        for record in self._names(names.APPS):
+            try:
+                yield self.app(record.removeprefix(names.APPS))
+            except NotFound:
+                continue  # removed since we read its name
+
+    def remove_app(self, name: str) -> None:
+        """Forget an app; raises InvalidInput while connections need it."""
+        prefix = f"{names.CONNECTIONS}{names.app_name(name)}/"
+        needed = self._world.store.names(prefix, "", 1)
+        if needed:
+            example = needed[0].removeprefix(names.CONNECTIONS)
+            raise InvalidInput(
+                f"app {name} still has connections, for example {example}",
+                fix=f"remove them first: `valetkey connection rm {example}`",
+            )
+        self._run(registry.remove_app(self._desk, name))
+
+    # ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sweep(self, limit: int = PAGE) -> int:
+        """Forget pending authorizations whose time has come; return how many."""
+        due = self._world.store.due(names.PENDING, self._world.clock(), limit)
+        return sum(self._run(connect.forget_expired(record)) for record in due)
+
+    def close(self) -> None:
+        """Wait for what is under way, then let go of the store."""
+        self._flights.wait()
+        self._world.store.close()
+
+    def _connection(self, name: str) -> Connection:
+        return self._desk.connection(name, self._world.store.load(names.connection_record(name)))
+
+    def _made(self, connection: Connection) -> ConnectionInfo:
+        moment = self._world.clock().timestamp()
+        try:
+            app = self._run(load_app(self._desk, connection.app))
+            return connection_info(connection, app, self._desk.provider(app), moment)
+        except ValetkeyError:
+            # A connection whose app is gone or cannot be read is still worth showing.
+            return connection_info(connection, None, None, moment)
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        after = ""
+        while page := self._world.store.names(prefix, after, PAGE):
+            yield from page
+            after = page[-1]
+
+    def _run(self, plan: Plan[T]) -> T:
+        return run(plan, self._world)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._world.store!r}>"

@@ -1,0 +1,140 @@
+"""The default key-encryption key: a file beside the vault that only its owner can read.
+
+The file is one line, `valetkey-key-1 <base64url of 32 bytes>`. It is put in place whole or not at all, so two
+processes that create a vault at once end up with one key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from valetkey.errors import KeyMissing, StoreUnavailable, VaultUnreadable
+from valetkey.vault.seal import KEY_BYTES, NONCE_BYTES
+
+MARK: Final = "valetkey-key-1"
+LONGEST: Final = 4096  # a key file is 60 bytes; more than this is another file given by mistake
+
+
+class KeyFile:
+    """Be a key-encryption key read from a file."""
+
+    def __init__(self, key: bytes, where: str) -> None:
+        self._key = key
+        self._where = where
+
+    @property
+    def key_id(self) -> str:
+        """Return a fingerprint of the key: it has 256 bits of entropy, so its hash gives nothing away."""
+        return hashlib.sha256(b"valetkey kek\0" + self._key).hexdigest()[:16]
+
+    @property
+    def where(self) -> str:
+        """Return the path."""
+        return self._where
+
+    def wrap(self, plain: bytes, context: bytes) -> bytes:
+        """Encrypt with AES-256-GCM, bound to `context`."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # late, as in seal.py
+
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + AESGCM(self._key).encrypt(nonce, plain, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes | None:
+        """Decrypt; None where bytes or context are not those that were wrapped."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # late, as in seal.py
+
+        try:
+            return AESGCM(self._key).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
+        except Exception:  # noqa: BLE001  # InvalidTag, or ValueError for a cut box: both mean "not what was wrapped"
+            return None
+
+    def __repr__(self) -> str:
+        return f"<KeyFile {self._where}>"
+
+    @classmethod
+    def read(cls, path: Path) -> KeyFile:
+        """Read a key file; raises KeyMissing or VaultUnreadable."""
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                text = file.read(LONGEST + 1)
+        except FileNotFoundError:
+            raise KeyMissing(
+                f"the vault is there, but its key {path} is not",
+                cause="the key file was moved or deleted, or only the vault was copied or mounted",
+                fix="put the key file back beside the vault, or name it with --key-file; without it nothing can be "
+                "opened, and no new one is made so that nothing is lost",
+            ) from None
+        except OSError as refusal:
+            raise VaultUnreadable(
+                f"the key file {path} cannot be read: {refusal.strerror}", fix="check its owner and permissions"
+            ) from None
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise VaultUnreadable(
+                f"the key file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
+                cause="whoever reads this file can open the vault",
+                fix=f"chmod 600 {path}",
+            )
+        return cls(_parse(text, path), str(path))
+
+    @classmethod
+    def create(cls, path: Path) -> KeyFile:
+        """Create the file with mode 0600, or read the one that somebody else created first."""
+        line = f"{MARK} {base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()}\n"
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                _publish(draft, path)
+        except OSError as refusal:
+            raise StoreUnavailable(
+                f"the key file {path} cannot be written: {refusal.strerror}",
+                fix="free some space or check the folder's permissions; nothing was changed",
+            ) from None
+        finally:
+            draft.unlink(missing_ok=True)
+        return cls.read(path)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give the finished draft its name, unless the name is taken (FileExistsError)."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links on this file system (FAT, some network shares): the next best thing that refuses to overwrite.
+        with path.open("x") as file:
+            path.chmod(0o600)
+            file.write(draft.read_text())
+    folder = os.open(path.parent, os.O_RDONLY) if os.name == "posix" else None
+    if folder is not None:
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _parse(text: bytes, path: Path) -> bytes:
+    mark, _, encoded = text.decode("ascii", "replace").strip().partition(" ")
+    try:
+        key = base64.b64decode(encoded, altchars=b"-_", validate=True) if mark == MARK else b""
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise VaultUnreadable(
+            f"{path} is not a valetkey key file",
+            cause="another file was named, or this one was cut or edited",
+            fix="name the right file with --key-file, or restore it from a backup",
+        )
+    return key

@@ -1,0 +1,93 @@
+"""Opening a vault: where it is, its key, its keyring. A wrong key is refused before anything is written."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from valetkey.errors import NotFound, VaultDamaged
+from valetkey.run import run
+from valetkey.values import Entry
+from valetkey.vault import names
+from valetkey.vault.desk import Desk
+from valetkey.vault.keyfile import KeyFile
+from valetkey.vault.keyring import Keyring
+from valetkey.vault.recover import recover
+from valetkey.vault.seal import Sealer
+from valetkey.vault.spill import SpillFolder
+from valetkey.vault.stores.base import Store
+from valetkey.vault.stores.sqlite import SqliteStore
+from valetkey.vault.world import Sender, VaultWorld
+
+VAULT_VARIABLE: Final = "VALETKEY_VAULT"
+KEY_VARIABLE: Final = "VALETKEY_KEY_FILE"
+
+
+def default_path() -> Path:
+    """Return where the vault is when nobody says: VALETKEY_VAULT, else the user's data folder of this system."""
+    named = os.environ.get(VAULT_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Application Support"
+    else:
+        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return folder / "valetkey" / "vault.db"
+
+
+def key_path(vault: Path) -> Path:
+    """Return where the key of a vault is when nobody says: VALETKEY_KEY_FILE, else beside the vault."""
+    named = os.environ.get(KEY_VARIABLE)
+    return Path(named).expanduser() if named else vault.with_suffix(".key")
+
+
+def open_world(
+    path: Path,
+    *,
+    transport: Callable[[], Sender],
+    key_file: Path | None = None,
+    create: bool = True,
+    actor: str = "library",
+) -> tuple[Desk, VaultWorld]:
+    """Open or create a vault; raises the VaultErrors. Two processes that create it at once end up with one vault."""
+    key_file = key_file or key_path(path)
+    store = SqliteStore.open(path, create=create)
+    try:
+        desk = Desk(_sealer(store, key_file))
+        spills = SpillFolder(path.with_suffix(".spill"))
+        world = VaultWorld(store=store, transport=transport, spills=spills, actor=actor)
+        bring_home(desk, world, spills)
+    except BaseException:
+        store.close()
+        raise
+    return desk, world
+
+
+def _sealer(store: Store, key_file: Path) -> Sealer:
+    entry = store.load(names.KEYRING)
+    if entry is None:
+        # A new vault. A key file that is there already is used (it may be mounted), else one is made.
+        kek = KeyFile.read(key_file) if key_file.exists() else KeyFile.create(key_file)
+        made = Entry("keyring", Keyring.create(time.time()).wrapped(kek))
+        store.swap(names.KEYRING, 0, made)
+        entry = store.load(names.KEYRING)  # ours, or that of a process that was faster
+        if entry is None:
+            raise VaultDamaged("the keyring vanished while the vault was being created")
+    return Keyring.unwrapped(entry.box, KeyFile.read(key_file)).sealer()
+
+
+def bring_home(desk: Desk, world: VaultWorld, spills: SpillFolder) -> None:
+    """Save what was spilled while the store was down."""
+    for record, entry in spills.all():
+        try:
+            settled = run(recover(desk, record, entry), world)
+        except (VaultDamaged, NotFound):
+            continue  # of another vault that lay here before; a person may want to look at it
+        if settled:
+            spills.drop(record)

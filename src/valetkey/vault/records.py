@@ -1,0 +1,207 @@
+"""What a vault remembers: apps, connections, pending authorizations. Each is sealed whole; nothing here is I/O.
+
+Times inside records are seconds since the epoch (UTC), because they are compared on every token handed out.
+Stored bytes begin with a version, so that a later valetkey can read what this one wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from valetkey.errors import VaultDamaged, VaultUnreadable
+from valetkey.providers.schema import GrantName, Provider, TokenAuth
+from valetkey.values import Secret
+
+RECORD_VERSION: Final = 1
+
+State = Literal["pending", "active", "failing", "ambiguous", "needs_reconnect", "revoked"]
+
+PERSON_GRANTS: Final = frozenset({"authorization_code", "device_code"})
+"""Grants that need a person again when their refresh token is gone."""
+
+
+class TokenSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be what a token answer gave (RFC 6749 section 5.1)."""
+
+    access: Secret
+    obtained_at: float
+    kind: str = "Bearer"
+    expires_at: float | None = None
+    refresh: Secret | None = None
+    refresh_expires_at: float | None = None
+    scopes: tuple[str, ...] = ()
+    id_token: Secret | None = None
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Be the right to renew a connection, for a time. It is for efficiency and never the last word: versions are."""
+
+    owner: str
+    until: float
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Say durably, before it is sent, that a refresh token is about to be spent.
+
+    `fingerprint` is of the refresh token (empty where none is spent). `fate` is what became of it: open while nobody
+    knows, otherwise why the answer is not known.
+    """
+
+    attempt: str
+    fingerprint: str
+    started_at: float
+    fate: Literal["open", "answer_lost", "server_error", "bad_answer"] = "open"
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be the last failure: `grant` is for good, `client` is our configuration, `weather` passes."""
+
+    sort: Literal["grant", "client", "weather"]
+    code: str
+    message: str
+    at: float
+    reason: str = ""
+    cause: str = ""
+    fix: str = ""
+    failures: int = 1
+    retry_at: float = 0.0
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be what a connection was asked for, so that asking again asks the same."""
+
+    scopes: tuple[str, ...] = ()
+    audience: str = ""
+    resource: tuple[str, ...] = ()
+    extra: dict[str, str] = {}
+    subject: str = ""  # whom a JWT bearer assertion speaks for
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be one grant: its tokens, and what is going on with them."""
+
+    app: str
+    label: str
+    grant: GrantName
+    created_at: float
+    asked: Asked = Asked()
+    tokens: TokenSet | None = None
+    kept: dict[str, str] = {}
+    hosts: tuple[str, ...] = ()
+    lease: Lease | None = None
+    intent: Intent | None = None
+    trouble: Trouble | None = None
+    revoked_at: float = 0.0
+    refreshed_at: float = 0.0
+    generation: int = 0  # how often tokens were obtained
+    spent: str = ""  # fingerprint of the refresh token that gave the present one
+    rotates: bool | None = None  # learned from answers; None: not seen yet
+
+    @property
+    def name(self) -> str:
+        """Return app/label."""
+        return f"{self.app}/{self.label}"
+
+    def state(self, now: float) -> State:
+        """Return the one word that says how the connection is."""
+        if self.revoked_at:
+            return "revoked"
+        if self.trouble is not None and self.trouble.sort == "grant":
+            return "needs_reconnect"
+        if self.intent is not None and self.intent.fingerprint and (self.lease is None or now >= self.lease.until):
+            return "ambiguous"
+        if self.trouble is not None:
+            return "failing"
+        return "active" if self.tokens is not None else "pending"
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be a registration at a provider.
+
+    `provider` is a key of the catalogue; `described` is the whole description where the catalogue has none
+    (generic and discovered providers, the sandbox).
+    """
+
+    name: str
+    provider: str
+    client_id: str
+    created_at: float
+    secret: Secret | None = None
+    described: Provider | None = None
+    params: dict[str, str] = {}
+    token_auth: TokenAuth | None = None
+    private_key: Secret | None = None  # PEM or JWK, for private_key_jwt and the JWT bearer grant
+    key_alg: str = ""
+    key_id: str = ""
+    redirect_uri: str = ""
+    scopes: tuple[str, ...] = ()
+    audience: str = ""
+    hosts: tuple[str, ...] = ()
+    authorize_params: dict[str, str] = {}
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be an authorization that a person has been sent away to give. Good once, for a while, where it was started.
+
+    `binding` is the SHA-256 of a secret that only the starter holds (a cookie, or the terminal's memory).
+    """
+
+    app: str
+    label: str
+    redirect_uri: str
+    binding: str
+    started_at: float
+    expires_at: float
+    state: Secret
+    verifier: Secret | None = None
+    asked: Asked = Asked()
+    hosts: tuple[str, ...] = ()
+    used_at: float = 0.0
+
+
+class Canary(msgspec.Struct, frozen=True):
+    """Be the record that a right key opens."""
+
+    says: str = "valetkey"
+
+
+R = TypeVar("R", App, Connection, Pending, Canary)
+
+
+def _encode_secret(value: object) -> Any:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError
+
+
+def _decode_secret(kind: type[Any], value: object) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise NotImplementedError
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_encode_secret)
+_DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {
+    kind: msgspec.msgpack.Decoder(kind, dec_hook=_decode_secret) for kind in (App, Connection, Pending, Canary)
+}
+
+
+def to_bytes(record: App | Connection | Pending | Canary) -> bytes:
+    """Return a record as bytes, to be sealed at once."""
+    return bytes((RECORD_VERSION,)) + _ENCODER.encode(record)
+
+
+def from_bytes(kind: type[R], name: str, stored: bytes) -> R:
+    """Read a record back; raises VaultUnreadable for a later version, VaultDamaged for bytes that are no record."""
+    if not stored or stored[0] != RECORD_VERSION:
+        raise VaultUnreadable(
+            f"record {name} was written by a later valetkey", fix="use the newest valetkey that used this vault"
+        )
+    try:
+        record: R = _DECODERS[kind].decode(memoryview(stored)[1:])
+    except msgspec.MsgspecError:
+        # The decoder's own words could quote what it read.
+        raise VaultDamaged(f"record {name} opens, but is not a {kind.__name__.lower()}") from None
+    return record

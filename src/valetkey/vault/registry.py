@@ -1,0 +1,41 @@
+"""Apps: adding, replacing, removing. What may not be here: I/O."""
+
+from __future__ import annotations
+
+import msgspec
+
+from valetkey.effects import Plan, load, note, now, swap
+from valetkey.errors import AlreadyExists
+from valetkey.vault import names
+from valetkey.vault.desk import Desk
+from valetkey.vault.records import App
+
+
+def add_app(desk: Desk, app: App, *, replace: bool = False) -> Plan[App]:
+    """Keep an app; raises AlreadyExists unless it may be replaced. Its connections stay as they are."""
+    record = names.app_record(app.name)
+    desk.client(app, desk.provider(app))  # what cannot be used is refused now, and not on Saturday night
+    entry = yield from load(record)
+    if entry is not None and not replace:
+        raise AlreadyExists(
+            f"there is an app called {app.name}", fix="choose another name, or change this one with --replace"
+        )
+    moment = (yield from now()).timestamp()
+    created = desk.app(app.name, entry).created_at if entry is not None else moment
+    kept = msgspec.structs.replace(app, created_at=created)
+    if not (yield from swap(record, entry.version if entry else 0, desk.seal_app(kept))):
+        raise AlreadyExists(
+            f"app {app.name} was changed by somebody else at the same time", fix="look at it, then try again"
+        )
+    yield from note("app.replaced" if entry else "app.added", app.name, provider=app.provider)
+    return kept
+
+
+def remove_app(desk: Desk, name: str) -> Plan[None]:
+    """Forget an app; raises NotFound. That no connection needs it is the keeper's to check."""
+    record = names.app_record(name)
+    entry = yield from load(record)
+    desk.app(name, entry)
+    if entry is not None:
+        yield from swap(record, entry.version, None)
+    yield from note("app.removed", name)

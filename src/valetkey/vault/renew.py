@@ -1,0 +1,319 @@
+"""The refresh: claim, note, send, save; in this order, so that a crash at any line loses as little as can be.
+
+1. Claim: lease and intent are swapped in at the version read. It also proves that the store can be written: if it
+   cannot, nothing is spent.
+2. The audit log hears of it, durably.
+3. The request is sent, with a time-out shorter than the lease.
+4. The answer is saved before anything optional in it is judged. A store that is down is tried again, then spilled.
+5. A failure is written down by its sort: for good, our configuration, or weather.
+
+Run it where it outlives its caller (flights.py). What may not be here: I/O, clocks; everything is asked for.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from valetkey.effects import Plan, load, luck, note, now, send, sleep, spill, swap
+from valetkey.errors import (
+    BadAnswer,
+    GrantRefused,
+    NotFound,
+    ProviderError,
+    Revoked,
+    StoreUnavailable,
+    ValetkeyError,
+    Weather,
+)
+from valetkey.oauth.client import Client
+from valetkey.oauth.reading import TokenAnswer, read_token
+from valetkey.providers.schema import Provider
+from valetkey.values import Request, Response, Scopes, Token
+from valetkey.vault import names
+from valetkey.vault.asking import token_request
+from valetkey.vault.desk import Desk, fingerprint, load_app, stamp
+from valetkey.vault.judge import Demand, Refuse, Serve, Wait, fresh_until, judge, token_of
+from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble
+
+SEND_SECONDS: Final = 30.0
+
+LEASE_SECONDS: Final = 45.0
+"""How long others leave a renewal to its owner: the longest request, and time to save its answer."""
+
+SAVE_DELAYS: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to save an answer, 8 in all; then it is spilled."""
+
+BACKOFF_FIRST: Final = 1.0
+BACKOFF_MOST: Final = 300.0
+CLIENT_BACKOFF: Final = 30.0
+"""A wrong client secret is mended by a person; asking more often than this helps nobody, and some providers lock."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Be a renewal under way: the record as claimed, at which version, and what it will spend."""
+
+    desk: Desk
+    app: App
+    provider: Provider
+    client: Client
+    connection: Connection
+    version: int
+    doubt: Intent | None  # an earlier intent whose fate is not known
+
+    @property
+    def record(self) -> str:
+        """Return the name of the record."""
+        return names.connection_record(self.connection.name)
+
+
+def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
+    """Return a token that may be handed out, renewing it if need be; raises the errors of the connection's state."""
+    record = names.connection_record(name)
+    while True:
+        entry = yield from load(record)
+        connection = desk.connection(name, entry)
+        moment = (yield from now()).timestamp()
+        verdict = judge(connection, moment, demand)
+        if isinstance(verdict, Serve):
+            return verdict
+        if isinstance(verdict, Refuse):
+            raise verdict.error
+        if isinstance(verdict, Wait):
+            yield from sleep(verdict.seconds)
+            continue
+        claim = yield from _claim(desk, connection, entry.version if entry else 0)
+        if claim is None:
+            continue  # somebody else was first: look again
+        return (yield from _renew(claim, verdict.fallback))
+
+
+def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
+    """Return a token if one can be handed out without a renewal; raises NotFound."""
+    connection = desk.connection(name, (yield from load(names.connection_record(name))))
+    verdict = judge(connection, (yield from now()).timestamp(), demand)
+    return verdict if isinstance(verdict, Serve) else None
+
+
+def _claim(desk: Desk, connection: Connection, version: int) -> Plan[Claim | None]:
+    app = yield from load_app(desk, connection.app)
+    provider = desk.provider(app)
+    client = desk.client(app, provider)
+    attempt = (yield from luck(9)).hex()
+    moment = (yield from now()).timestamp()
+    spent = fingerprint(connection.tokens.refresh) if connection.tokens else ""
+    claimed = msgspec.structs.replace(
+        connection,
+        lease=Lease(attempt, moment + LEASE_SECONDS),
+        intent=Intent(attempt=attempt, fingerprint=spent, started_at=moment),
+    )
+    done = yield from swap(names.connection_record(connection.name), version, desk.seal_connection(claimed, moment))
+    return Claim(desk, app, provider, client, claimed, version + 1, connection.intent) if done else None
+
+
+def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve]:
+    """Send, save, and give the new token; on a passing failure give the fallback."""
+    name = claim.connection.name
+    try:
+        request = yield from _ready(claim)
+    except ValetkeyError as refusal:
+        # Nothing was spent: put the record back as it was, as far as the store allows.
+        yield from _settle(claim, refusal, spent=False)
+        raise
+    try:
+        response = yield from send(request)
+        answer = _read(claim, response)
+    except ProviderError as refusal:
+        return (yield from _failed(claim, refusal, fallback))
+    saved = yield from keep(claim.desk, claim.version, _renewed(claim, answer, (yield from now()).timestamp()))
+    # The token is safe now. If the log is down, that is its own trouble and no reason to withhold the token.
+    yield from _note("refresh.finished", name, rotated="yes" if answer.refresh_token else "no")
+    tokens = saved.tokens
+    if tokens is None or saved.revoked_at:
+        raise Revoked(f"connection {name} was disconnected meanwhile")
+    return Serve(token_of(tokens), fresh_until(saved))
+
+
+def _ready(claim: Claim) -> Plan[Request]:
+    """Build the request and tell the log, before anything is spent."""
+    connection = claim.connection
+    request = token_request(claim.desk, claim.client, claim.app, connection, (yield from stamp()))
+    intent = connection.intent
+    spent = {"refresh_token": intent.fingerprint} if intent and intent.fingerprint else {}
+    yield from note("refresh.started", connection.name, "unknown", attempt=intent.attempt if intent else "", **spent)
+    return replace(request, timeout=min(request.timeout, SEND_SECONDS))
+
+
+def _read(claim: Claim, response: Response) -> TokenAnswer:
+    return read_token(claim.client, response, asked=Scopes(claim.connection.asked.scopes))
+
+
+def _renewed(claim: Claim, answer: TokenAnswer, moment: float) -> Connection:
+    """Return the connection with what the answer gave, and everything else as it was."""
+    before = claim.connection
+    tokens = token_set(answer, moment, before.asked.scopes, before.tokens)
+    rotates = before.rotates
+    old = before.tokens.refresh if before.tokens else None
+    if old is not None:
+        rotates = answer.refresh_token is not None and answer.refresh_token != old
+    return msgspec.structs.replace(
+        before,
+        tokens=tokens,
+        kept={**before.kept, **answer.kept},
+        lease=None,
+        intent=None,
+        trouble=None,
+        refreshed_at=moment,
+        generation=before.generation + 1,
+        spent=fingerprint(old),
+        rotates=rotates,
+    )
+
+
+def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before: TokenSet | None) -> TokenSet:
+    """Return an answer as it is stored; a refresh token that did not come back is kept (RFC 6749 section 6)."""
+    refresh = answer.refresh_token or (before.refresh if before else None)
+    refresh_until = None if answer.refresh_expires_in is None else moment + answer.refresh_expires_in
+    if refresh_until is None and before is not None and answer.refresh_token is None:
+        refresh_until = before.refresh_expires_at
+    scopes = answer.scopes if answer.scopes is not None else (before.scopes if before and before.scopes else asked)
+    return TokenSet(
+        access=answer.access_token,
+        obtained_at=moment,
+        kind=answer.kind,
+        expires_at=None if answer.expires_in is None else moment + answer.expires_in,
+        refresh=refresh,
+        refresh_expires_at=refresh_until,
+        scopes=tuple(scopes),
+        id_token=answer.id_token or (before.id_token if before else None),
+    )
+
+
+def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = False) -> Plan[Connection]:
+    """Save what a provider gave, whatever it takes; return what the store holds in the end.
+
+    A newer version is never overwritten, unless it still holds the refresh token that was spent for this answer, or
+    a person has just consented anew (`replaces`).
+    """
+    record = names.connection_record(renewed.name)
+    moment = (yield from now()).timestamp()
+    for delay in SAVE_DELAYS:
+        if delay:
+            yield from sleep(delay)
+        try:
+            if (yield from swap(record, version, desk.seal_connection(renewed, moment))):
+                return renewed
+            entry = yield from load(record)
+        except StoreUnavailable:
+            continue
+        if entry is None and not replaces:
+            raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
+        if entry is not None and not replaces:
+            current = desk.connection(renewed.name, entry)
+            if fingerprint(current.tokens.refresh if current.tokens else None) != renewed.spent or current.revoked_at:
+                return current  # theirs is newer: reconnected, or disconnected
+        version = entry.version if entry is not None else 0
+    yield from spill(record, desk.seal_connection(renewed, moment))
+    return renewed
+
+
+def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Plan[Serve]:
+    """Write a failure down; give the fallback while it lives, unless the failure is about the caller."""
+    settled = yield from _settle(claim, refusal, spent=not isinstance(refusal, Weather) or refusal.sent)
+    yield from _note("refresh.failed", claim.connection.name, "failed", refusal.code)
+    if fallback is not None:
+        return Serve(fallback, 0.0)
+    trouble = settled.trouble
+    if trouble is not None and trouble.sort == "grant":
+        verdict = judge(settled, trouble.at, Demand())
+        raise verdict.error if isinstance(verdict, Refuse) else refusal
+    raise refusal
+
+
+def _settle(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Plan[Connection]:
+    """Give the claim back with the failure written down."""
+    moment = (yield from now()).timestamp()
+    jitter = int.from_bytes((yield from luck(2)), "big") / 0xFFFF
+    before = claim.connection
+    settled = msgspec.structs.replace(
+        before,
+        lease=None,
+        intent=_fate(claim, refusal, spent=spent),
+        trouble=_trouble(claim, refusal, moment, jitter) if isinstance(refusal, ProviderError) else before.trouble,
+    )
+    with suppress(StoreUnavailable):  # then the lease lapses by itself, and the open intent tells the rest
+        yield from swap(claim.record, claim.version, claim.desk.seal_connection(settled, moment))
+    return settled
+
+
+def _fate(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Intent | None:
+    """Return the intent to remember: whether the refresh token may have been spent without our seeing the answer."""
+    intent = claim.connection.intent
+    if intent is None or not intent.fingerprint:
+        return None
+    if isinstance(refusal, BadAnswer):
+        return msgspec.structs.replace(intent, fate="bad_answer")
+    if isinstance(refusal, Weather) and spent and refusal.status != 429:
+        return msgspec.structs.replace(intent, fate="server_error" if refusal.status else "answer_lost")
+    # Not sent, or plainly refused: nothing new is in doubt. What was in doubt before stays so, unless it is settled.
+    return None if isinstance(refusal, GrantRefused) else claim.doubt
+
+
+_FOR_GOOD: Final = frozenset({"unauthorized_client"})
+
+_WHY: Final = {
+    "open": (
+        "crashed_mid_refresh",
+        "the process that renewed it died between sending the refresh token and saving the answer, which lost the next",
+    ),
+    "answer_lost": (
+        "answer_lost",
+        "the provider's answer to an earlier refresh never arrived; it had spent the refresh token all the same",
+    ),
+    "server_error": (
+        "server_error",
+        "the provider failed in the middle of an earlier refresh, and had spent the refresh token all the same",
+    ),
+    "bad_answer": (
+        "bad_answer",
+        "an earlier refresh was answered by something unreadable, and had spent the refresh token all the same",
+    ),
+}
+
+
+def _trouble(claim: Claim, refusal: ProviderError, moment: float, jitter: float) -> Trouble:
+    before = claim.connection.trouble
+    failures = 1 + (before.failures if before is not None else 0)
+    facts = Trouble(sort="client", code=refusal.code, message=refusal.message, at=moment, failures=failures)
+    if (isinstance(refusal, GrantRefused) and _spends(claim)) or refusal.code in _FOR_GOOD:
+        reason, cause = _WHY[claim.doubt.fate] if _doubted(claim) and claim.doubt else (refusal.code, refusal.cause)
+        return msgspec.structs.replace(facts, sort="grant", reason=reason, cause=cause)
+    facts = msgspec.structs.replace(facts, cause=refusal.cause, fix=refusal.fix)
+    if not isinstance(refusal, Weather | BadAnswer):
+        return msgspec.structs.replace(facts, retry_at=moment + CLIENT_BACKOFF)
+    asked = refusal.retry_after if isinstance(refusal, Weather) else 0.0
+    grown = min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(failures - 1, 12))
+    return msgspec.structs.replace(facts, sort="weather", retry_at=moment + max(asked, grown * (0.5 + jitter / 2)))
+
+
+def _spends(claim: Claim) -> str:
+    """Return the fingerprint of the refresh token this claim spends, empty if it spends none."""
+    return claim.connection.intent.fingerprint if claim.connection.intent else ""
+
+
+def _doubted(claim: Claim) -> bool:
+    """Say whether the refresh token may have been spent by an earlier attempt whose answer nobody saw."""
+    manner = claim.provider.refresh
+    if claim.connection.rotates is False or manner.rotates == "never" or manner.old_token == "stays":
+        return False
+    return claim.doubt is not None and claim.doubt.fingerprint == _spends(claim)
+
+
+def _note(kind: str, subject: str, outcome: str = "ok", reason: str = "", **detail: str) -> Plan[None]:
+    """Tell the log what is already a fact; a log that is down does not undo it."""
+    with suppress(StoreUnavailable):
+        yield from note(kind, subject, outcome, reason, **detail)

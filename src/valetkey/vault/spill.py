@@ -1,0 +1,70 @@
+"""Where a token waits while the store cannot be written: a folder beside the vault, each entry sealed as in the store.
+
+An entry is put there when a provider has answered and every attempt to save the answer has failed. The next start,
+or the next look at that connection, brings it home (recover.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from valetkey.values import Entry
+
+_log = logging.getLogger("valetkey.vault")
+
+
+class _Spilled(msgspec.Struct, frozen=True):
+    name: str
+    state: str
+    box: bytes
+
+
+class SpillFolder:
+    """Keep sealed entries as files, one a record; the newest of a record replaces the older."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, name: str, entry: Entry) -> None:
+        """Keep an entry. Logs loudly when even that fails; the caller still gets its token."""
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            path = self._path(name)
+            draft = path.with_suffix(".draft")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(msgspec.msgpack.encode(_Spilled(name, entry.state, entry.box)))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError as refusal:
+            _log.critical(
+                "neither the vault nor %s can be written (%s): the renewed token of %s lives only in this process",
+                self.folder,
+                refusal.strerror,
+                name,
+            )
+        else:
+            _log.error("the vault cannot be written; the renewed token of %s is kept sealed in %s", name, self.folder)
+
+    def all(self) -> Iterator[tuple[str, Entry]]:
+        """Give the entries that wait; a file that cannot be read is left where it is."""
+        if not self.folder.is_dir():
+            return
+        for path in sorted(self.folder.glob("*.box")):
+            with suppress(OSError, msgspec.MsgspecError):
+                spilled = msgspec.msgpack.decode(path.read_bytes(), type=_Spilled)
+                yield spilled.name, Entry(spilled.state, spilled.box)
+
+    def drop(self, name: str) -> None:
+        """Forget an entry that has come home."""
+        self._path(name).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / (hashlib.sha256(name.encode()).hexdigest()[:32] + ".box")

@@ -1,0 +1,257 @@
+"""The default store: one SQLite file, safe for many threads and many processes on one machine.
+
+WAL, so that readers never wait; synchronous=FULL, so that a rotated refresh token that was saved survives a power
+cut; one statement a change, so that there is nothing half-written. Not for network file systems: WAL needs shared
+memory (https://sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from valetkey.audit.line import Line
+from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
+from valetkey.values import Entry
+
+APPLICATION_ID: Final = 0x76_6B_65_79
+"""`vkey` in the file's header (PRAGMA application_id), so that another program's file is not taken for a vault."""
+
+SCHEMA_VERSION: Final = 1
+BUSY_SECONDS: Final = 15.0
+"""How long a writer waits for others; a commit takes milliseconds, so only a stuck process makes it this long."""
+
+IDLE_CONNECTIONS: Final = 16
+
+SCHEMA: Final = """
+CREATE TABLE records (
+  name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, due_at INTEGER, box BLOB NOT NULL
+) STRICT;
+CREATE INDEX records_due ON records (due_at, name) WHERE due_at IS NOT NULL;
+CREATE INDEX records_state ON records (name, state);
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+  outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL
+) STRICT;
+"""
+
+_LOAD = "SELECT version, state, due_at, box FROM records WHERE name = ?"
+_INSERT = "INSERT INTO records (name, version, state, due_at, box) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING"
+_UPDATE = "UPDATE records SET version = version + 1, state = ?, due_at = ?, box = ? WHERE name = ? AND version = ?"
+_DELETE = "DELETE FROM records WHERE name = ? AND version = ?"
+_NAMES = "SELECT name FROM records WHERE name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?"
+_DUE = "SELECT name FROM records WHERE due_at <= ? AND name >= ? AND name < ? ORDER BY due_at, name LIMIT ?"
+_COUNT = "SELECT state, count(*) FROM records WHERE name >= ? AND name < ? GROUP BY state"
+_APPEND = "INSERT INTO audit (at, actor, kind, subject, outcome, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_LINES = "SELECT at, actor, kind, subject, outcome, reason, detail FROM audit ORDER BY id DESC LIMIT ?"
+
+
+class SqliteStore:
+    """Keep records in one SQLite file. Made by `open`; connections are pooled and never cross a fork."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._pid = os.getpid()
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool) -> SqliteStore:
+        """Open the file, or create it with mode 0600; raises VaultMissing, VaultUnreadable or StoreUnavailable."""
+        if not path.exists():
+            if not create:
+                raise VaultMissing(
+                    f"there is no vault at {path}",
+                    fix="create it with `valetkey app add …`, or name another with --vault or VALETKEY_VAULT",
+                )
+            _touch(path)
+        store = cls(path)
+        try:
+            with store._connection() as connection:
+                _prepare(connection, path)
+        except ValetkeyError:
+            store.close()
+            raise
+        return store
+
+    def load(self, name: str) -> Entry | None:
+        """Return a record as it is now."""
+        with self._connection() as connection:
+            row = connection.execute(_LOAD, (name,)).fetchone()
+        return None if row is None else Entry(row[1], row[3], _moment(row[2]), row[0])
+
+    def swap(self, name: str, seen: int, entry: Entry | None) -> bool:
+        """Compare and set, in one statement that is durable when this returns."""
+        with self._connection() as connection:
+            if entry is None:
+                return connection.execute(_DELETE, (name, seen)).rowcount == 1
+            due_at = _millis(entry.due_at)
+            if seen:
+                return connection.execute(_UPDATE, (entry.state, due_at, entry.box, name, seen)).rowcount == 1
+            # Milliseconds since 1970: more than any record of this name can have counted up to before.
+            version = time.time_ns() // 1_000_000
+            return connection.execute(_INSERT, (name, version, entry.state, due_at, entry.box)).rowcount == 1
+
+    def names(self, prefix: str, after: str, limit: int) -> list[str]:
+        """Return names in order."""
+        return [row[0] for row in self._rows(_NAMES, (after, *_span(prefix), limit))]
+
+    def due(self, prefix: str, before: datetime, limit: int) -> list[str]:
+        """Return what is due, the longest due first."""
+        return [row[0] for row in self._rows(_DUE, (_millis(before), *_span(prefix), limit))]
+
+    def count(self, prefix: str) -> dict[str, int]:
+        """Return how many records there are by state."""
+        return dict(self._rows(_COUNT, _span(prefix)))
+
+    def append(self, line: Line) -> None:
+        """Write a line of the audit log."""
+        detail = json.dumps(dict(line.detail), ensure_ascii=False, separators=(",", ":"))
+        row = (_millis(line.at), line.actor, line.kind, line.subject, line.outcome, line.reason, detail)
+        with self._connection() as connection:
+            connection.execute(_APPEND, row)
+
+    def lines(self, limit: int) -> list[Line]:
+        """Return the last lines, oldest first."""
+        rows = self._rows(_LINES, (limit,))
+        return [Line(_aware(row[0]), *row[1:6], json.loads(row[6])) for row in reversed(rows)]
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        if self._pid != os.getpid():
+            return
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        with self._connection() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self._pid != os.getpid():
+            # A SQLite connection must not be used, nor closed, in a forked child (https://sqlite.org/howtocorrupt.html).
+            _ABANDONED.append(self._idle)
+            self._idle, self._pid = deque(), os.getpid()
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = _connect(self.path)
+            try:
+                yield connection
+            finally:
+                if len(self._idle) < IDLE_CONNECTIONS and not connection.in_transaction:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+        except sqlite3.Error as refusal:
+            _explain(refusal, self.path)
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self.path}>"
+
+
+_ABANDONED: Final[list[deque[sqlite3.Connection]]] = []
+"""Connections inherited by a fork, kept so that the garbage collector does not close them under the parent."""
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as refusal:
+        raise VaultUnreadable(
+            f"no vault can be created at {path}: {refusal.strerror}",
+            fix="choose another place with --vault or VALETKEY_VAULT, or make the folder writable",
+        ) from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # mode=rw: never create a file here, so that a vault deleted under us is an error and not an empty vault.
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS, cached_statements=32
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Check that the file is a vault of this version, or make an empty file one."""
+    header = connection.execute("PRAGMA application_id").fetchone()[0]
+    if header == 0:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again under the lock: another process may have made it a vault meanwhile.
+            header = connection.execute("PRAGMA application_id").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if header == 0 and tables == 0:
+                for statement in filter(str.strip, SCHEMA.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                header = APPLICATION_ID
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+    if header != APPLICATION_ID:
+        raise VaultUnreadable(f"{path} is an SQLite file of another program", fix="name the right file with --vault")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise VaultUnreadable(f"{path} was written by a later valetkey", fix="use the newest valetkey")
+
+
+_TROUBLE: Final = {
+    "SQLITE_FULL": ("the disk is full", "free some space; nothing was lost or half-written"),
+    "SQLITE_IOERR": ("reading or writing failed", "check the disk; nothing was half-written"),
+    "SQLITE_BUSY": ("another process held it too long", "find what holds the file open, then try again"),
+    "SQLITE_LOCKED": ("another process held it too long", "find what holds the file open, then try again"),
+    "SQLITE_READONLY": ("it cannot be written", "check owner and permissions of the file and its folder"),
+    "SQLITE_CANTOPEN": ("it cannot be opened", "check that it exists, and owner and permissions of its folder"),
+    "SQLITE_PERM": ("permission denied", "check owner and permissions"),
+}
+_UNREADABLE: Final = {
+    "SQLITE_NOTADB": ("it is not a vault", "name the right file with --vault"),
+    "SQLITE_CORRUPT": ("it is damaged", "restore it from a backup"),
+    "SQLITE_AUTH": ("permission denied", "check owner and permissions"),
+}
+
+
+def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
+    """Raise a sqlite3 error as one of ours; SQLite's messages hold no values of ours, and are not repeated anyway."""
+    name = getattr(refusal, "sqlite_errorname", "") or "SQLITE_ERROR"
+    primary = "_".join(name.split("_")[:2])
+    if primary in _UNREADABLE:
+        what, fix = _UNREADABLE[primary]
+        raise VaultUnreadable(f"{path} cannot be used: {what}", fix=fix, sqlite=name) from None
+    what, fix = _TROUBLE.get(primary, (f"SQLite says {name}", "try again; if it stays so, check the file and the disk"))
+    raise StoreUnavailable(f"{path} cannot be used now: {what}", fix=fix, sqlite=name) from None
+
+
+def _span(prefix: str) -> tuple[str, str]:
+    """Return the range of names that begin with a prefix; names are ASCII, so the next code point ends it."""
+    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else chr(0x10FFFF)
+
+
+def _millis(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
+
+
+def _moment(millis: int | None) -> datetime | None:
+    return None if millis is None else _aware(millis)
+
+
+def _aware(millis: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)

@@ -1,0 +1,177 @@
+"""What people and programs may see of apps and connections: everything but the secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from valetkey.providers.schema import Provider
+from valetkey.values import EMPTY, Scopes, Token
+from valetkey.vault.desk import fingerprint
+from valetkey.vault.judge import token_of
+from valetkey.vault.records import App, Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Be all that is needed to put a token on a request: the token, where it may go, and how it is written."""
+
+    token: Token
+    hosts: tuple[str, ...] = ()
+    scheme: str = "Bearer"
+    headers: Mapping[str, str] = field(default=EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """Be a connection as it may be shown. Times are aware, UTC; None where there is none."""
+
+    name: str
+    app: str
+    provider: str
+    grant: str
+    state: str
+    asked: Scopes
+    granted: Scopes
+    created_at: datetime
+    refreshed_at: datetime | None
+    expires_at: datetime | None
+    refresh_expires_at: datetime | None
+    renewable: bool
+    refreshes: int
+    rotates: bool | None
+    hosts: tuple[str, ...]
+    kept: Mapping[str, str]
+    trouble: Mapping[str, str | int] | None
+    access_fingerprint: str
+    refresh_fingerprint: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the connection for programs: JSON types only."""
+        shown: dict[str, object] = {}
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, datetime):
+                value = value.isoformat(timespec="seconds")
+            elif isinstance(value, tuple):
+                value = list(value)
+            elif isinstance(value, Mapping):
+                value = dict(value)
+            shown[name] = value
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class AppInfo:
+    """Be an app as it may be shown."""
+
+    name: str
+    provider: str
+    client_id: str
+    token_auth: str
+    has_secret: bool
+    has_private_key: bool
+    redirect_uri: str
+    scopes: Scopes
+    hosts: tuple[str, ...]
+    params: Mapping[str, str]
+    created_at: datetime
+    description: Provider
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the app for programs: JSON types only."""
+        shown: dict[str, object] = {
+            name: getattr(self, name)
+            for name in ("name", "provider", "client_id", "token_auth", "has_secret", "has_private_key", "redirect_uri")
+        }
+        shown |= {"scopes": list(self.scopes), "hosts": list(self.hosts), "params": dict(self.params)}
+        shown["created_at"] = self.created_at.isoformat(timespec="seconds")
+        shown["endpoints"] = msgspec.to_builtins(self.description.endpoints)
+        return shown
+
+
+def _at(seconds: float | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def app_info(app: App, provider: Provider) -> AppInfo:
+    """Return an app as it may be shown."""
+    return AppInfo(
+        name=app.name,
+        provider=app.provider,
+        client_id=app.client_id,
+        token_auth=app.token_auth or provider.asking.token_auth,
+        has_secret=app.secret is not None,
+        has_private_key=app.private_key is not None,
+        redirect_uri=app.redirect_uri,
+        scopes=Scopes(app.scopes or provider.scopes),
+        hosts=app.hosts or tuple(provider.api.hosts),
+        params=app.params,
+        created_at=datetime.fromtimestamp(app.created_at, UTC),
+        description=provider,
+    )
+
+
+def connection_info(connection: Connection, app: App | None, provider: Provider | None, now: float) -> ConnectionInfo:
+    """Return a connection as it may be shown; app and provider are None where they cannot be read any more."""
+    tokens = connection.tokens
+    return ConnectionInfo(
+        name=connection.name,
+        app=connection.app,
+        provider=app.provider if app is not None else "",
+        grant=connection.grant,
+        state=connection.state(now),
+        asked=Scopes(connection.asked.scopes),
+        granted=Scopes(tokens.scopes if tokens is not None else ()),
+        created_at=datetime.fromtimestamp(connection.created_at, UTC),
+        refreshed_at=_at(connection.refreshed_at),
+        expires_at=_at(tokens.expires_at if tokens is not None else None),
+        refresh_expires_at=_at(tokens.refresh_expires_at if tokens is not None else None),
+        renewable=connection.grant in {"client_credentials", "jwt_bearer"} or bool(tokens and tokens.refresh),
+        refreshes=max(0, connection.generation - 1),
+        rotates=connection.rotates,
+        hosts=hosts_of(connection, app, provider) if app is not None and provider is not None else connection.hosts,
+        kept=dict(connection.kept),
+        trouble=_trouble(connection),
+        access_fingerprint=fingerprint(tokens.access if tokens is not None else None),
+        refresh_fingerprint=fingerprint(tokens.refresh if tokens is not None else None),
+    )
+
+
+def _trouble(connection: Connection) -> Mapping[str, str | int] | None:
+    trouble = connection.trouble
+    if trouble is None:
+        return None
+    texts: dict[str, Any] = {"code": trouble.code, "message": trouble.message, "reason": trouble.reason}
+    texts |= {"cause": trouble.cause, "fix": trouble.fix, "failures": trouble.failures}
+    texts["since"] = datetime.fromtimestamp(trouble.at, UTC).isoformat(timespec="seconds")
+    return {name: text for name, text in texts.items() if text}
+
+
+def hosts_of(connection: Connection, app: App, provider: Provider) -> tuple[str, ...]:
+    """Return where a connection's token may go: its own hosts, the app's, the provider's, and learned ones.
+
+    Where nothing is said at all, the host of the token endpoint: small servers have their API beside it.
+    """
+    told = [*connection.hosts, *app.hosts, *provider.api.hosts]
+    for member in provider.api.hosts_from:
+        learned = connection.kept.get(member, "")
+        told.append(urlsplit(learned).netloc.rpartition("@")[2] if "//" in learned else learned)
+    hosts = tuple(dict.fromkeys(host.lower() for host in told if host))
+    return hosts or (urlsplit(provider.endpoints.token).netloc.rpartition("@")[2].lower(),)
+
+
+def credential_of(connection: Connection, app: App, provider: Provider) -> Credential:
+    """Return what an injector needs; the connection has tokens."""
+    assert connection.tokens is not None
+    return Credential(
+        token=token_of(connection.tokens),
+        hosts=hosts_of(connection, app, provider),
+        scheme=provider.api.scheme,
+        headers=dict(provider.api.headers),
+    )

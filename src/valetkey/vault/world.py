@@ -1,0 +1,68 @@
+"""The vault's world: what answers the questions of its plans for real."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from valetkey.audit.line import Line
+from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Swap
+from valetkey.values import Request, Response
+from valetkey.vault.spill import SpillFolder
+from valetkey.vault.stores.base import Store
+
+
+class Sender(Protocol):
+    """Send a request; transport/sync.py does."""
+
+    def send(self, request: Request) -> Response:
+        """Send it; raises Weather."""
+
+
+class VaultWorld:
+    """Answer the questions of plans from a store, a transport, the system's clock and its randomness."""
+
+    def __init__(  # one argument for each thing of the world
+        self,
+        *,
+        store: Store,
+        transport: Callable[[], Sender],
+        spills: SpillFolder | None = None,
+        actor: str = "library",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self._transport = transport
+        self._spills = spills
+        self._actor = f"{actor}:{_user()}"
+        self._answers: Final[dict[type[Any], Callable[[Any], Any]]] = {
+            Load: lambda q: store.load(q.name),
+            Swap: lambda q: store.swap(q.name, q.seen, q.entry),
+            Now: lambda _: clock(),
+            Luck: lambda q: os.urandom(q.size),
+            Sleep: lambda q: time.sleep(q.seconds),
+            Note: lambda q: store.append(Line.of(q.event, clock(), self._actor)),
+            Send: lambda q: self._transport().send(q.request),
+            Spill: self._spill,
+        }
+
+    def answer(self, question: Effect, /) -> Any:
+        """Answer one question."""
+        return self._answers[type(question)](question)
+
+    def _spill(self, question: Spill) -> None:
+        if self._spills is not None:
+            self._spills.put(question.name, question.entry)
+
+
+def _user() -> str:
+    """Return the operating system's name of who runs this; containers often have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
