@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from valetkey._version import __version__
 
 if TYPE_CHECKING:
+    from valetkey import errors
     from valetkey.library import AsyncVault, Vault, open, open_async  # noqa: A004  # like gzip.open
     from valetkey.values import Scopes, Secret, Token
 

@@ -21,7 +21,12 @@ def main() -> int:
     modules = root / "node_modules" if os.name == "nt" else root / "lib" / "node_modules"
     # npm's own starter in bin/ looks for its library beside itself, which a wheel cannot keep; so it is started here.
     command = [str(bin_dir / "node"), str(modules / "npm" / "bin" / "npm-cli.js"), "ci", "--loglevel=error"]
-    environment = {**os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # Trust what the machine trusts: behind a company proxy, npm's own list of authorities is not enough.
+    environment = {
+        "NODE_USE_SYSTEM_CA": "1",
+        **os.environ,
+        "PATH": f"{bin_dir}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
     return subprocess.run(command, cwd=HERE, env=environment, check=False).returncode
 
 
