@@ -24,8 +24,10 @@ from valetkey.errors import (
     GrantRefused,
     InvalidInput,
     ValetkeyError,
+    Weather,
 )
 from valetkey.oauth.authorize import Expected, authorization_url, code_request, read_redirect, state_of
+from valetkey.oauth.client import Client
 from valetkey.oauth.device import DeviceAuthorization, device_request, device_token_request, read_device
 from valetkey.oauth.pkce import challenge, verifier_from
 from valetkey.oauth.reading import TokenAnswer, read_token
@@ -265,20 +267,11 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
     provider = desk.provider(app)
     client = desk.client(app, provider)
     asked = started.wish.asked(app, tuple(provider.scopes))
-    interval = float(started.shown.interval)
-    while True:
-        yield from sleep(interval)
-        request = device_token_request(client, started.shown.device_code, stamp=(yield from stamp()))
-        try:
-            answer = read_token(client, (yield from send(request)), asked=Scopes(asked.scopes))
-            break
-        except AuthorizationPending as pending:
-            interval += SLOW_DOWN_SECONDS if pending.code == "slow_down" else 0.0
-        except ValetkeyError as refusal:
-            yield from note("connect.refused", started.connection, "refused", refusal.code)
-            raise
-        if (yield from now()).timestamp() >= started.expires_at:
-            raise GrantRefused("the code expired before anybody typed it in", code="expired_token")
+    try:
+        answer = yield from _poll(client, started, Scopes(asked.scopes))
+    except ValetkeyError as refusal:
+        yield from note("connect.refused", started.connection, "refused", refusal.code)
+        raise
     wanted = Connection(
         app=app_name,
         label=label,
@@ -288,6 +281,22 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
         hosts=started.wish.hosts,
     )
     return (yield from _keep_new(desk, wanted, answer))
+
+
+def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[TokenAnswer]:
+    """Ask until the person has finished (RFC 8628 section 3.4); a provider that is down is asked again."""
+    interval = float(started.shown.interval)
+    while True:
+        yield from sleep(interval)
+        request = device_token_request(client, started.shown.device_code, stamp=(yield from stamp()))
+        try:
+            return read_token(client, (yield from send(request)), asked=asked)
+        except AuthorizationPending as pending:
+            interval += SLOW_DOWN_SECONDS if pending.code == "slow_down" else 0.0
+        except Weather:
+            interval *= 2  # RFC 8628 section 3.5: exponential backoff on time-outs
+        if (yield from now()).timestamp() >= started.expires_at:
+            raise GrantRefused("the code expired before anybody typed it in", code="expired_token")
 
 
 def _keep_new(desk: Desk, wanted: Connection, answer: TokenAnswer) -> Plan[Connection]:

@@ -18,6 +18,7 @@ from valetkey.providers import loader
 from valetkey.providers.schema import Provider
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
+from valetkey.vault.layout import head_of
 from valetkey.vault.records import App, Connection, Pending, from_bytes, to_bytes
 from valetkey.vault.seal import Sealer
 
@@ -69,7 +70,7 @@ class Desk:
         """Seal a connection, with its state and the time it wants attention in the clear."""
         record = names.connection_record(connection.name)
         due = due_at(connection, margin)
-        box = self.sealer.seal(record, to_bytes(connection))
+        box = self.sealer.seal(record, to_bytes(connection, _head(connection, margin)))
         return Entry(connection.state(moment), box, None if due is None else datetime.fromtimestamp(due, UTC))
 
     def seal_pending(self, record: str, pending: Pending, state: str, due: float) -> Entry:
@@ -114,6 +115,21 @@ def stamp() -> Plan[Stamp]:
 def fingerprint(secret: Secret | None) -> str:
     """Return a secret's fingerprint, or the empty string."""
     return "" if secret is None else secret.fingerprint()
+
+
+def _head(connection: Connection, most: float) -> bytes:
+    tokens = connection.tokens
+    if tokens is None or connection.revoked_at:
+        return b""
+    return head_of(tokens.access.reveal(), fresh_until(connection, most))
+
+
+def fresh_until(connection: Connection, most: float = MARGIN_MOST) -> float:
+    """Return until when a connection's token may be handed out without a thought of renewing it."""
+    tokens = connection.tokens
+    if tokens is None or tokens.expires_at is None:
+        return float("inf")
+    return tokens.expires_at - margin(connection, most)
 
 
 def margin(connection: Connection, most: float = MARGIN_MOST) -> float:

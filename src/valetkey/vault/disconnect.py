@@ -53,10 +53,11 @@ def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:
     client = desk.client(app, provider)
     # Revoking the refresh token ends the grant where the provider follows RFC 7009 section 2.1; the access token is
     # revoked too, because not all of them do.
-    for token, hint in ((tokens.refresh, "refresh_token"), (tokens.access, "access_token")):
-        if token is not None:
-            request = revocation_request(client, token, hint=hint, stamp=(yield from stamp()))
-            read_revocation(client, (yield from send(request)))
+    if tokens.refresh is not None:
+        request = revocation_request(client, tokens.refresh, hint="refresh_token", stamp=(yield from stamp()))
+        read_revocation(client, (yield from send(request)))
+    request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
+    read_revocation(client, (yield from send(request)))
     return "revoked"
 
 

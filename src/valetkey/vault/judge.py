@@ -20,7 +20,7 @@ from valetkey.errors import (
     ValetkeyError,
 )
 from valetkey.values import Scopes, Token
-from valetkey.vault.desk import MARGIN_MOST, fingerprint, margin
+from valetkey.vault.desk import MARGIN_MOST, fingerprint, fresh_until
 from valetkey.vault.records import PERSON_GRANTS, Connection, TokenSet, Trouble
 
 LOOK_AGAIN: Final = 0.05
@@ -139,10 +139,14 @@ def again(connection: Connection, trouble: Trouble, moment: float) -> ProviderEr
     """Return the last failure as an error, while it is too early to try again."""
     kind = ClientRefused if trouble.sort == "client" else ProviderUnavailable
     wait = max(0.0, trouble.retry_at - moment)
-    facts: dict[str, str | int | float] = {"failures": trouble.failures, "retry_after": round(wait, 1)}
-    error = kind(f"{connection.name}: {trouble.message}", cause=trouble.cause, fix=trouble.fix, **facts)
-    error.code = trouble.code
-    return error
+    return kind(
+        f"{connection.name}: {trouble.message}",
+        code=trouble.code,
+        cause=trouble.cause,
+        fix=trouble.fix,
+        failures=trouble.failures,
+        retry_after=round(wait, 1),
+    )
 
 
 def _alive(tokens: TokenSet | None, moment: float, demand: Demand) -> Token | None:
@@ -151,14 +155,6 @@ def _alive(tokens: TokenSet | None, moment: float, demand: Demand) -> Token | No
     if demand.rejected and demand.rejected == fingerprint(tokens.access):
         return None
     return token_of(tokens)
-
-
-def fresh_until(connection: Connection, most: float = MARGIN_MOST) -> float:
-    """Return until when a connection's token may be handed out without a thought of renewing it."""
-    tokens = connection.tokens
-    if tokens is None or tokens.expires_at is None:
-        return float("inf")
-    return tokens.expires_at - margin(connection, most)
 
 
 def token_of(tokens: TokenSet) -> Token:

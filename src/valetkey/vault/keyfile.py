@@ -1,18 +1,17 @@
 """The default key-encryption key: a file beside the vault that only its owner can read.
 
 The file is one line, `valetkey-key-1 <base64url of 32 bytes>`. It is put in place whole or not at all, so two
-processes that create a vault at once end up with one key.
+processes that create a vault at once end up with one key. Paths are strings here, because importing pathlib costs
+what opening the vault costs.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import contextlib
 import hashlib
 import os
 import stat
-from pathlib import Path
 from typing import Final
 
 from valetkey.errors import KeyMissing, StoreUnavailable, VaultUnreadable
@@ -30,9 +29,9 @@ class KeyFile:
         self._where = where
 
     @property
-    def key_id(self) -> str:
+    def key_id(self) -> bytes:
         """Return a fingerprint of the key: it has 256 bits of entropy, so its hash gives nothing away."""
-        return hashlib.sha256(b"valetkey kek\0" + self._key).hexdigest()[:16]
+        return hashlib.sha256(b"valetkey kek\0" + self._key).digest()[:8]
 
     @property
     def where(self) -> str:
@@ -59,10 +58,10 @@ class KeyFile:
         return f"<KeyFile {self._where}>"
 
     @classmethod
-    def read(cls, path: Path) -> KeyFile:
+    def read(cls, path: str) -> KeyFile:
         """Read a key file; raises KeyMissing or VaultUnreadable."""
         try:
-            with path.open("rb") as file:
+            with open(path, "rb") as file:  # noqa: PTH123  # no pathlib here, see above
                 mode = os.fstat(file.fileno()).st_mode
                 text = file.read(LONGEST + 1)
         except FileNotFoundError:
@@ -82,13 +81,13 @@ class KeyFile:
                 cause="whoever reads this file can open the vault",
                 fix=f"chmod 600 {path}",
             )
-        return cls(_parse(text, path), str(path))
+        return cls(_parse(text, path), path)
 
     @classmethod
-    def create(cls, path: Path) -> KeyFile:
+    def create(cls, path: str) -> KeyFile:
         """Create the file with mode 0600, or read the one that somebody else created first."""
-        line = f"{MARK} {base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()}\n"
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        line = f"{MARK} {_armoured(os.urandom(KEY_BYTES))}\n"
+        draft = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(line)
@@ -102,11 +101,12 @@ class KeyFile:
                 fix="free some space or check the folder's permissions; nothing was changed",
             ) from None
         finally:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)  # noqa: PTH108  # no pathlib here, see above
         return cls.read(path)
 
 
-def _publish(draft: Path, path: Path) -> None:
+def _publish(draft: str, path: str) -> None:
     """Give the finished draft its name, unless the name is taken (FileExistsError)."""
     try:
         os.link(draft, path)
@@ -114,21 +114,26 @@ def _publish(draft: Path, path: Path) -> None:
         raise
     except OSError:
         # No hard links on this file system (FAT, some network shares): the next best thing that refuses to overwrite.
-        with path.open("x") as file:
-            path.chmod(0o600)
-            file.write(draft.read_text())
-    folder = os.open(path.parent, os.O_RDONLY) if os.name == "posix" else None
-    if folder is not None:
+        copied = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(copied, "wb") as copy, open(draft, "rb") as file:  # noqa: PTH123  # no pathlib here, see above
+            copy.write(file.read())
+    if os.name == "posix":
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)  # noqa: PTH120  # no pathlib here, see above
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
 
 
-def _parse(text: bytes, path: Path) -> bytes:
+def _armoured(key: bytes) -> str:
+    return binascii.b2a_base64(key, newline=False).decode().replace("+", "-").replace("/", "_")
+
+
+def _parse(text: bytes, path: str) -> bytes:
     mark, _, encoded = text.decode("ascii", "replace").strip().partition(" ")
     try:
-        key = base64.b64decode(encoded, altchars=b"-_", validate=True) if mark == MARK else b""
+        plain = encoded.replace("-", "+").replace("_", "/")
+        key = binascii.a2b_base64(plain, strict_mode=True) if mark == MARK else b""
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:

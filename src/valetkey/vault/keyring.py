@@ -3,27 +3,33 @@
 The keyring is itself a record of the store, but not sealed like the others: it is what opens them. Its box names the
 vault and the key-encryption key in the clear, so that a wrong key can be told from a damaged vault before anything
 is written.
+
+    box = version (1) | vault id (8) | id of the key-encryption key (8) | wrapped keys
+    wrapped keys, opened = id of the current key (4) | for each key: id (4), key (32), created at (8, double)
+
+A fixed layout, because `valetkey token` reads it in its 30 milliseconds (quick.py), which a decoder's import would eat.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from typing import Final, Protocol
-
-import msgspec
 
 from valetkey.errors import VaultDamaged, VaultUnreadable, WrongKey
 from valetkey.vault.seal import ID_BYTES, KEY_BYTES, Sealer
 
 KEYRING_VERSION: Final = 1
+_OUTER: Final = struct.Struct(">B8s8s")
+_KEY: Final = struct.Struct(f">{ID_BYTES}s{KEY_BYTES}sd")
 
 
 class KeyEncryptionKey(Protocol):
     """Wrap and unwrap data keys; `key_id` tells keys apart without giving one away."""
 
     @property
-    def key_id(self) -> str:
-        """Return a fingerprint that two different keys do not share."""
+    def key_id(self) -> bytes:
+        """Return 8 bytes of fingerprint that two different keys do not share."""
 
     @property
     def where(self) -> str:
@@ -36,75 +42,53 @@ class KeyEncryptionKey(Protocol):
         """Decrypt; None where the bytes or the context are not those that were wrapped."""
 
 
-class DataKey(msgspec.Struct, frozen=True):
-    """Be one data key; its bytes are never shown."""
-
-    key_id: bytes
-    key: bytes
-    created_at: float
-
-    def __repr__(self) -> str:
-        return f"<DataKey {self.key_id.hex()}>"
-
-
-class _Contents(msgspec.Struct, frozen=True):
-    current: bytes
-    keys: list[DataKey]
-
-
-class _Wrapped(msgspec.Struct, frozen=True):
-    version: int
-    vault_id: str
-    kek_id: str
-    wrapped: bytes
-
-
 class Keyring:
-    """Hold the data keys of one vault."""
+    """Hold the data keys of one vault: id, key and time of making; `current` seals what is new."""
 
-    def __init__(self, vault_id: str, contents: _Contents) -> None:
+    __slots__ = ("_keys", "current", "vault_id")
+
+    def __init__(self, vault_id: bytes, current: bytes, keys: list[tuple[bytes, bytes, float]]) -> None:
         self.vault_id = vault_id
-        self._contents = contents
+        self.current = current
+        self._keys = keys
 
     @classmethod
     def create(cls, now: float) -> Keyring:
         """Draw a vault id and a first data key."""
-        key = DataKey(os.urandom(ID_BYTES), os.urandom(KEY_BYTES), now)
-        return cls(os.urandom(8).hex(), _Contents(key.key_id, [key]))
+        key_id = os.urandom(ID_BYTES)
+        return cls(os.urandom(8), key_id, [(key_id, os.urandom(KEY_BYTES), now)])
 
     def sealer(self) -> Sealer:
         """Return what seals and opens the records."""
-        return Sealer({key.key_id: key.key for key in self._contents.keys}, self._contents.current)
+        return Sealer({key_id: key for key_id, key, _ in self._keys}, self.current)
 
     def wrapped(self, kek: KeyEncryptionKey) -> bytes:
         """Return the keyring as it is stored."""
-        wrapped = kek.wrap(msgspec.msgpack.encode(self._contents), _context(self.vault_id))
-        return msgspec.msgpack.encode(_Wrapped(KEYRING_VERSION, self.vault_id, kek.key_id, wrapped))
+        head = _OUTER.pack(KEYRING_VERSION, self.vault_id, kek.key_id)
+        return head + kek.wrap(self.current + b"".join(_KEY.pack(*key) for key in self._keys), _context(self.vault_id))
 
     @classmethod
     def unwrapped(cls, stored: bytes, kek: KeyEncryptionKey) -> Keyring:
         """Read a stored keyring; raises WrongKey, VaultDamaged or VaultUnreadable, and writes nothing."""
-        try:
-            outer = msgspec.msgpack.decode(stored, type=_Wrapped)
-        except msgspec.MsgspecError:
-            raise VaultDamaged("the keyring of this vault cannot be read") from None
-        if outer.version != KEYRING_VERSION:
+        if len(stored) <= _OUTER.size:
+            raise VaultDamaged("the keyring of this vault is cut short")
+        version, vault_id, kek_id = _OUTER.unpack_from(stored)
+        if version != KEYRING_VERSION:
             raise VaultUnreadable("this vault was written by a later valetkey", fix="use the newest valetkey")
-        if outer.kek_id != kek.key_id:
+        if kek_id != kek.key_id:
             raise WrongKey(
                 f"the key in {kek.where} is not the key of this vault",
-                cause=f"this vault ({outer.vault_id}) was made with key {outer.kek_id}; the key given is {kek.key_id}",
-                fix="give the key file that was created beside this vault, or restore it from a backup; "
-                "nothing was changed",
+                cause=f"vault {vault_id.hex()} was made with key {kek_id.hex()}; the key given is {kek.key_id.hex()}",
+                fix="give the key file that was created beside this vault, or restore it; nothing was changed",
             )
-        plain = kek.unwrap(outer.wrapped, _context(outer.vault_id))
-        if plain is None:
+        plain = kek.unwrap(stored[_OUTER.size :], _context(vault_id))
+        if plain is None or (len(plain) - ID_BYTES) % _KEY.size:
             raise VaultDamaged(f"the key in {kek.where} is the right one, but the keyring does not open")
-        return cls(outer.vault_id, msgspec.msgpack.decode(plain, type=_Contents))
+        return cls(vault_id, plain[:ID_BYTES], list(_KEY.iter_unpack(plain[ID_BYTES:])))
 
     def __repr__(self) -> str:
-        return f"<Keyring of vault {self.vault_id}, {len(self._contents.keys)} keys>"
+        return f"<Keyring of vault {self.vault_id.hex()}, {len(self._keys)} keys>"
 
 
-def _context(vault_id: str) -> bytes:
-    return b"valetkey keyring\0" + vault_id.encode()
+def _context(vault_id: bytes) -> bytes:
+    return b"valetkey keyring\0" + vault_id

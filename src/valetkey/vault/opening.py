@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from valetkey.errors import NotFound, VaultDamaged
 from valetkey.run import run
@@ -16,6 +13,7 @@ from valetkey.vault import names
 from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
+from valetkey.vault.quick import key_beside, places
 from valetkey.vault.recover import recover
 from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
@@ -23,28 +21,10 @@ from valetkey.vault.stores.base import Store
 from valetkey.vault.stores.sqlite import SqliteStore
 from valetkey.vault.world import Sender, VaultWorld
 
-VAULT_VARIABLE: Final = "VALETKEY_VAULT"
-KEY_VARIABLE: Final = "VALETKEY_KEY_FILE"
-
 
 def default_path() -> Path:
     """Return where the vault is when nobody says: VALETKEY_VAULT, else the user's data folder of this system."""
-    named = os.environ.get(VAULT_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Application Support"
-    else:
-        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return folder / "valetkey" / "vault.db"
-
-
-def key_path(vault: Path) -> Path:
-    """Return where the key of a vault is when nobody says: VALETKEY_KEY_FILE, else beside the vault."""
-    named = os.environ.get(KEY_VARIABLE)
-    return Path(named).expanduser() if named else vault.with_suffix(".key")
+    return Path(places()[0])
 
 
 def open_world(
@@ -56,7 +36,7 @@ def open_world(
     actor: str = "library",
 ) -> tuple[Desk, VaultWorld]:
     """Open or create a vault; raises the VaultErrors. Two processes that create it at once end up with one vault."""
-    key_file = key_file or key_path(path)
+    key_file = key_file or Path(key_beside(str(path)))
     store = SqliteStore.open(path, create=create)
     try:
         desk = Desk(_sealer(store, key_file))
@@ -73,13 +53,13 @@ def _sealer(store: Store, key_file: Path) -> Sealer:
     entry = store.load(names.KEYRING)
     if entry is None:
         # A new vault. A key file that is there already is used (it may be mounted), else one is made.
-        kek = KeyFile.read(key_file) if key_file.exists() else KeyFile.create(key_file)
+        kek = KeyFile.read(str(key_file)) if key_file.exists() else KeyFile.create(str(key_file))
         made = Entry("keyring", Keyring.create(time.time()).wrapped(kek))
         store.swap(names.KEYRING, 0, made)
         entry = store.load(names.KEYRING)  # ours, or that of a process that was faster
         if entry is None:
             raise VaultDamaged("the keyring vanished while the vault was being created")
-    return Keyring.unwrapped(entry.box, KeyFile.read(key_file)).sealer()
+    return Keyring.unwrapped(entry.box, KeyFile.read(str(key_file))).sealer()
 
 
 def bring_home(desk: Desk, world: VaultWorld, spills: SpillFolder) -> None:

@@ -1,7 +1,11 @@
 """What a vault remembers: apps, connections, pending authorizations. Each is sealed whole; nothing here is I/O.
 
 Times inside records are seconds since the epoch (UTC), because they are compared on every token handed out.
-Stored bytes begin with a version, so that a later valetkey can read what this one wrote.
+Stored bytes begin with a version, so that a later valetkey can read what this one wrote:
+
+    version (1) | length of the head (2) | head | the record, in MessagePack
+
+The head of a connection says what a fresh token's caller needs (quick.py), so that it can be read without a decoder.
 """
 
 from __future__ import annotations
@@ -13,8 +17,7 @@ import msgspec
 from valetkey.errors import VaultDamaged, VaultUnreadable
 from valetkey.providers.schema import GrantName, Provider, TokenAuth
 from valetkey.values import Secret
-
-RECORD_VERSION: Final = 1
+from valetkey.vault.layout import LAYOUT, RECORD_VERSION
 
 State = Literal["pending", "active", "failing", "ambiguous", "needs_reconnect", "revoked"]
 
@@ -188,19 +191,20 @@ _DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {
 }
 
 
-def to_bytes(record: App | Connection | Pending | Canary) -> bytes:
+def to_bytes(record: App | Connection | Pending | Canary, head: bytes = b"") -> bytes:
     """Return a record as bytes, to be sealed at once."""
-    return bytes((RECORD_VERSION,)) + _ENCODER.encode(record)
+    return LAYOUT.pack(RECORD_VERSION, len(head)) + head + _ENCODER.encode(record)
 
 
 def from_bytes(kind: type[R], name: str, stored: bytes) -> R:
     """Read a record back; raises VaultUnreadable for a later version, VaultDamaged for bytes that are no record."""
-    if not stored or stored[0] != RECORD_VERSION:
+    if len(stored) < LAYOUT.size or stored[0] != RECORD_VERSION:
         raise VaultUnreadable(
             f"record {name} was written by a later valetkey", fix="use the newest valetkey that used this vault"
         )
     try:
-        record: R = _DECODERS[kind].decode(memoryview(stored)[1:])
+        _version, head = LAYOUT.unpack_from(stored)
+        record: R = _DECODERS[kind].decode(memoryview(stored)[LAYOUT.size + head :])
     except msgspec.MsgspecError:
         # The decoder's own words could quote what it read.
         raise VaultDamaged(f"record {name} opens, but is not a {kind.__name__.lower()}") from None

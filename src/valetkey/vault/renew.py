@@ -35,8 +35,8 @@ from valetkey.providers.schema import Provider
 from valetkey.values import Request, Response, Scopes, Token
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
-from valetkey.vault.desk import Desk, fingerprint, load_app, stamp
-from valetkey.vault.judge import Demand, Refuse, Serve, Wait, fresh_until, judge, token_of
+from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
+from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, token_of
 from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble
 
 SEND_SECONDS: Final = 30.0

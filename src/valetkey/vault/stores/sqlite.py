@@ -121,7 +121,10 @@ class SqliteStore:
     def lines(self, limit: int) -> list[Line]:
         """Return the last lines, oldest first."""
         rows = self._rows(_LINES, (limit,))
-        return [Line(_aware(row[0]), *row[1:6], json.loads(row[6])) for row in reversed(rows)]
+        return [
+            Line(_aware(at), actor, kind, subject, outcome, reason, json.loads(detail))
+            for at, actor, kind, subject, outcome, reason, detail in reversed(rows)
+        ]
 
     def close(self) -> None:
         """Close the connections that are not in use."""
