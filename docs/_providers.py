@@ -1,13 +1,14 @@
 """Write docs/providers.md from the catalogue and the schema.
 
-`render()` returns the page; tests/providers/test_docs.py holds the committed page against it. What may not be here:
+`render()` returns the page, without the line that docs/generate.py puts on top. What may not be here:
 facts about a provider, which stand in its file.
-"""  # noqa: INP001 - loaded by its path; docs/ is no package
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import re
 import tokenize
 from collections import Counter
 from io import StringIO
@@ -17,12 +18,11 @@ from valetkey.providers import Provider, keys, load, schema
 from valetkey.providers.facts import leaves, source_of
 
 SURENESS = ("documented", "observed", "reported", "inferred")
+ALIAS = re.compile(r"\b(?:TokenAuth|GrantName)\b")
 TABLES = ("Provider", "Endpoints", "Asking", "Answer", "Refresh", "Api", "Parameter", "Source")
 
 INTRODUCTION = """\
 # Providers
-
-<!-- written by docs/_providers.py; change the catalogue or that file, then run `make docs` -->
 
 A provider is one TOML file that says how an authorization server behaves: its URLs, how it wants to be asked, how
 its answers read, and what becomes of its refresh tokens. It holds no secret and no code. The files are in
@@ -135,7 +135,7 @@ def _refresh(provider: Provider) -> str:
 
 def _sure(provider: Provider) -> str:
     sources = (source_of(provider, path) for path in leaves(provider))
-    counts = Counter(source.sure for source in sources if source)
+    counts: Counter[str] = Counter(source.sure for source in sources if source)
     return ", ".join(f"{counts[word]} {word}" for word in SURENESS if counts[word])
 
 
@@ -177,7 +177,9 @@ def _rows(source: str) -> list[str]:
 
 
 def _row(node: ast.AnnAssign, comment: str) -> str:
-    values = ast.unparse(node.annotation).replace("'", '"').replace("|", "or")
+    values = ALIAS.sub(lambda name: repr(getattr(schema, name[0])), ast.unparse(node.annotation))
+    values = values.replace("typing.", "")
+    values = values.replace("'", '"')
     default = ast.unparse(node.value).replace("'", '"') if node.value else "must be given"
     if "default_factory" in default:
         default = default.partition("lambda: ")[2].rstrip(")")

@@ -193,6 +193,7 @@ EXPECTED = {
         "asking.revokes": "refresh",
         "asking.authorize_params.audience": "https://api.acme.test/",
         "asking.client_credentials_params.audience": "https://api.acme.test/",
+        "asking.device_params.audience": "https://api.acme.test/",
         "client_credentials_scopes": [],
         "offline_scopes": ["offline_access"],
         "refresh.rotates": "sometimes",

@@ -10,6 +10,7 @@ import pytest
 
 from valetkey.errors import InvalidInput, NotFound
 from valetkey.providers import keys, load, loader, read
+from valetkey.providers.checks import host_allowed
 
 SMALL = 'key = "acme"\nname = "Acme"\n[endpoints]\ntoken = "https://acme.example/token"\n'
 
@@ -140,6 +141,7 @@ ADDED = {
     "asking.headers.X-A": '[asking.headers]\nX-A = "{unknown}"',
     "asking.headers.X-B": '[asking.headers]\nX-B = "{Open"',
     "refresh.grace_seconds": '[refresh]\nold_token = "grace"',
+    "offline_scopes": "[refresh]\navailable = false",
     "refresh.idle_days": "[refresh]\nidle_days = -1",
     "answer.default_expires_in": "[answer]\ndefault_expires_in = -1",
     "sources.0.date": '[[sources]]\nwhere = "w"\ndate = "23.11.2026"\nfacts = ["endpoints"]',
@@ -151,7 +153,7 @@ ADDED = {
 @pytest.mark.parametrize("member", ADDED)
 def test_a_wrong_member_is_named_by_its_path(member):
     with pytest.raises(InvalidInput) as refused:
-        read(SMALL + ADDED[member], "my.toml")
+        read(('offline_scopes = ["x"]\n' if member == "offline_scopes" else "") + SMALL + ADDED[member], "my.toml")
     assert refused.value.evidence["member"] == member
     assert str(refused.value).startswith(f"my.toml: {member}: ")
 
@@ -222,3 +224,31 @@ def test_key_and_name_are_needed_and_judged():
         assert refused.value.evidence["member"] == member
     with pytest.raises(InvalidInput, match="missing required field `name`"):
         read('key = "acme"', "f")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "allowed"),
+    [
+        ("api.example.com", "api.example.com", True),
+        ("api.example.com", "API.Example.com", True),
+        ("api.example.com", "x.api.example.com", False),
+        ("*.example.com", "api.example.com", True),
+        ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", "evilexample.com", False),
+        ("*.example.com", "example.com.evil.example", False),
+        ("api.example.com:8443", "api.example.com", True),
+        ("[::1]:80", "::1", True),
+        ("not a pattern", "not a pattern", False),
+        ("*", "api.example.com", False),
+    ],
+)
+def test_a_pattern_allows_its_hosts_and_no_others(pattern, host, allowed):
+    assert host_allowed(pattern, host) is allowed
+
+
+def test_a_message_is_one_short_line_whatever_the_file_holds():
+    with pytest.raises(InvalidInput) as refused:
+        read(SMALL + '"a\\nb' + "x" * 5000 + '" = 1', "f")
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) <= 400

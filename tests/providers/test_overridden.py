@@ -109,6 +109,11 @@ def test_a_change_that_cannot_be_is_refused(path, value):
     assert "generic" in str(refused.value)
 
 
+def test_a_text_has_no_members():
+    with pytest.raises(InvalidInput, match="no such member"):
+        overridden(load("slack"), {"asking.pkce.method": "S256"})
+
+
 def test_the_closest_source_of_a_member_counts():
     slack = load("slack")
     assert source_of(slack, "answer.errors.invalid_code").sure == "documented"

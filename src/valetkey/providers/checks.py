@@ -20,6 +20,9 @@ KEY: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 LABELS: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 HOST: Final = re.compile(LABELS)
 HOST_PATTERN: Final = re.compile(rf"(?P<any>\*\.)?(?P<host>{LABELS}|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?")
+MESSAGE_LIMIT: Final = 400
+"""Longest message: a path and a sentence. Longer ones repeat a file that is none."""
+
 DATE: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
 
 
@@ -36,9 +39,10 @@ def checked(provider: Provider, where: str = "") -> Provider:
 
 
 def wrong(where: str, member: str, fault: str, fix: str = "") -> InvalidInput:
-    """Return the error for one wrong member."""
+    """Return the error for one wrong member, in one line whatever the file holds."""
     fix = fix or "correct this member; docs/providers.md lists them all"
-    return InvalidInput(f"{where}: {member or 'file'}: {fault}", fix=fix, where=where, member=member)
+    message = " ".join(f"{where}: {member or 'file'}: {fault}".split())
+    return InvalidInput(message[:MESSAGE_LIMIT], fix=fix, where=where, member=member[:MESSAGE_LIMIT])
 
 
 def host_allowed(pattern: str, host: str) -> bool:

@@ -41,6 +41,7 @@ class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     scope_separator: str = " "
     scope_param: str = "scope"
     authorize_params: dict[str, str] = {}  # always sent with the authorization request (access_type=offline)
+    device_params: dict[str, str] = {}  # always sent when a device code is asked for (Auth0: audience)
     token_params: dict[str, str] = {}  # always sent when a code is redeemed
     refresh_params: dict[str, str] = {}
     client_credentials_params: dict[str, str] = {}
