@@ -29,7 +29,7 @@ from joserfc.jwk import ECKey, RSAKey
 HERE = Path(__file__).parent
 NODE_DIR = HERE / "node"
 STEPS = 20  # pages a person walks through at most; the longest way known has nine
-START_SECONDS = 60  # a cold start takes two; the rest is for a busy machine
+START_SECONDS = 60  # a start takes half a second; the rest is for a busy machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
