@@ -1,0 +1,129 @@
+"""Make tokens: `sign` for JWTs (RFC 7519), `sign_bytes` for a JWS of any payload (RFC 7515).
+
+What may not be here: clocks and randomness; the time and the `jti` are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from valetkey.jose.key import Key
+from valetkey.jose.reasons import config_error, shown
+from valetkey.jose.wire import MAX_DEPTH, encode
+
+LIFETIME: Final = timedelta(minutes=15)
+"""How long a token lives unless said otherwise: short enough that revoking is rarely needed."""
+
+LIFETIME_MOST: Final = timedelta(minutes=60)
+"""How long a token may live without `allow_long_lifetime`."""
+
+TOKEN_LIMIT: Final = 16 * 1024
+"""Longest token, in characters. Common servers refuse headers from 8 KiB on; joserfc stops at 128 000 bytes."""
+
+SAFE_INTEGER: Final = 2**53
+"""Numbers from here on are not the same in every JSON parser (RFC 8259 section 6)."""
+
+_REGISTERED: Final = frozenset({"iss", "sub", "aud", "exp", "iat", "jti", "scope"})
+_json: Final = msgspec.json.Encoder().encode
+
+
+def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 9068, none positional
+    key: Key,
+    *,
+    now: float,
+    jti: str,
+    issuer: str | None = None,
+    subject: str | None = None,
+    audience: str | Iterable[str] | None = None,
+    scope: str | Iterable[str] | None = None,
+    lifetime: timedelta = LIFETIME,
+    typ: str = "JWT",
+    claims: Mapping[str, Any] | None = None,
+    allow_long_lifetime: bool = False,
+) -> str:
+    """Return a signed JWT with `iat`, `exp` and `jti`.
+
+    `now` is seconds since 1970. `claims` adds others; it may not name those that have an argument of their own.
+    Raises InvalidInput (code config_error) for what cannot be meant, KeyRefused if the key cannot sign.
+    """
+    if not (isfinite(now) and now >= 0):
+        raise config_error("the time is not a number of seconds since 1970")
+    seconds = lifetime.total_seconds()
+    if not 0 < seconds <= 3600 and not (allow_long_lifetime and seconds > 0):
+        raise _lifetime_refused(lifetime)
+    issued = int(now)
+    body: dict[str, Any] = {"iss": issuer, "sub": subject, "aud": audience, "scope": scope}
+    if issuer is None or subject is None or type(audience) is not str or type(scope) is not str:
+        body = _settled(body)
+    body["iat"] = issued
+    body["exp"] = issued + (int(seconds) or 1)
+    body["jti"] = jti
+    if claims is not None:
+        _add(body, claims)
+    return _finish(key, key.head(typ), _json(body))
+
+
+def sign_bytes(payload: bytes, key: Key, *, typ: str = "") -> str:
+    """Return the JWS of any payload, in compact form (RFC 7515 section 3.1). It has no expiry: prefer `sign`."""
+    return _finish(key, key.head(typ), payload)
+
+
+def _finish(key: Key, head: bytes, payload: bytes) -> str:
+    message = head + encode(payload)
+    token = message + b"." + encode(key.signer(message))
+    if len(token) > TOKEN_LIMIT:
+        raise config_error(
+            f"the token would have {len(token)} characters, {TOKEN_LIMIT} is the most",
+            fix="put less into the claims; send large things as the body of the request",
+        )
+    return token.decode()
+
+
+def _lifetime_refused(lifetime: timedelta) -> Exception:
+    if lifetime <= timedelta(0):
+        return config_error("the lifetime is not positive")
+    return config_error(
+        f"a lifetime of {lifetime} is longer than {LIFETIME_MOST}",
+        fix="issue shorter tokens more often, or say allow_long_lifetime=True",
+    )
+
+
+def _settled(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the claims without those not given, audience and scope in the form of their RFC."""
+    body = {name: value for name, value in body.items() if value is not None}
+    audience, scope = body.get("aud", ""), body.get("scope", "")
+    if type(audience) is not str:
+        listed = list(audience)
+        body["aud"] = listed[0] if len(listed) == 1 else listed
+    if type(scope) is not str:
+        body["scope"] = " ".join(scope)
+    return body
+
+
+def _add(body: dict[str, Any], claims: Mapping[Any, Any]) -> None:
+    for name, value in claims.items():
+        if name in _REGISTERED:
+            raise config_error(f"the claim {name} has an argument of its own", fix="pass it as that argument")
+        if not isinstance(name, str) or not _plain(value, 1):
+            raise config_error(f"the claim {shown(name)} is not plain JSON of strings, numbers, lists and objects")
+        body[name] = value
+
+
+def _plain(value: object, depth: int) -> bool:
+    """Say whether a value means the same to every JSON parser."""
+    if depth >= MAX_DEPTH:
+        return False
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _plain(item, depth + 1) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_plain(item, depth + 1) for item in value)
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return -SAFE_INTEGER < value < SAFE_INTEGER
+    return value is None or isinstance(value, (str, bool))

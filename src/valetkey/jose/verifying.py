@@ -1,0 +1,154 @@
+"""Verify tokens: `verify` for JWTs, `verify_bytes` for a JWS of any payload.
+
+The order is fixed: size, alphabet, JSON, header, key, signature, claims. One outcome: claims, or TokenRefused.
+There is no way to read a token without verifying it; `explain` tells a person what is wrong with one.
+What may not be here: clocks. The time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from math import isfinite
+from typing import Any, Final
+
+from valetkey.errors import TokenRefused
+from valetkey.jose.algorithms import BadSignature
+from valetkey.jose.claims import Claims
+from valetkey.jose.header import HEADS_LIMIT, Head, HeaderRules, checked_algorithms, examine_shape, read_head, unpad
+from valetkey.jose.key import Key
+from valetkey.jose.keyset import KeySet, as_keyset
+from valetkey.jose.policy import Policy
+from valetkey.jose.reasons import config_error, refused
+from valetkey.jose.rules import judge
+from valetkey.jose.signing import TOKEN_LIMIT
+from valetkey.jose.wire import decode, parse
+
+_ANY_HEADER: Final = HeaderRules()
+
+
+def verify(token: str | bytes, keys: KeySet | Key, policy: Policy, *, now: float) -> Claims:
+    """Return the claims of a token that is genuine and meets the policy (RFC 7519 section 7.2, RFC 8725).
+
+    `now` is seconds since 1970. Raises TokenRefused, whose `reason` says which check failed.
+    """
+    if type(keys) is not KeySet:
+        keys = as_keyset(keys)
+    raw = as_bytes(token, policy.max_size)
+    memory = policy.memory
+    if memory is None:
+        return _verified(raw, keys, policy, now)[0]
+    digest = sha256(raw).digest()
+    entry = memory.young.get(digest) or memory.promoted(digest)
+    if entry is not None and entry[0] is keys and entry[1] <= now < entry[2]:
+        claims: Claims = entry[3]
+        return claims
+    claims, until = _verified(raw, keys, policy, now)
+    memory.put(digest, (keys, now, until, claims))
+    return claims
+
+
+def verify_bytes(
+    token: str | bytes,
+    keys: KeySet | Key,
+    *,
+    algorithms: str | Iterable[str] | None = None,
+    max_size: int = TOKEN_LIMIT,
+) -> bytes:
+    """Return the payload of a JWS whose signature is right (RFC 7515 section 5.2). Nothing in it is checked.
+
+    For payloads that are no claims. For tokens use `verify`. Raises TokenRefused.
+    """
+    rules = _ANY_HEADER if algorithms is None else HeaderRules(algorithms=checked_algorithms(algorithms))
+    raw = as_bytes(token, max_size)
+    keys = as_keyset(keys)
+    examine_shape(raw)
+    signed, _, signature = raw.rpartition(b".")
+    segment, _, payload = signed.partition(b".")
+    head = read_head(segment, keys, rules)
+    check_signature(head, signed, signature)
+    return decode(payload, "payload")
+
+
+def as_bytes(token: str | bytes, limit: int) -> bytes:
+    """Return the token's bytes; the size is looked at first. Raises TokenRefused."""
+    kind = type(token)
+    if kind is not str and kind is not bytes:
+        raise refused("malformed_token", f"a token is text, not a {kind.__name__}")
+    if len(token) > limit:
+        raise refused("token_too_large", "the token is too large", expected=f"{limit} or less", got=len(token))
+    if isinstance(token, bytes):
+        return token
+    try:
+        return token.encode("ascii")
+    except UnicodeEncodeError:
+        raise refused("malformed_base64url", "the token holds characters that are not ASCII") from None
+
+
+def _verified(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Claims, float]:
+    """Return the claims, and until when they are good."""
+    signed, _, signature = raw.rpartition(b".")
+    segment, _, payload = signed.partition(b".")
+    rules = policy.header
+    head = keys.heads.get(segment)
+    if head is None or not admitted(head, rules):
+        return _read_anew(raw, keys, policy, now)
+    try:
+        body = parse(decode(payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
+        head.keys[0].checker(signed, signature)
+    except (BadSignature, TokenRefused):
+        return _read_anew(raw, keys, policy, now)
+    return _accepted(body, keys, policy, now)
+
+
+def admitted(head: Head, rules: HeaderRules) -> bool:
+    """Say whether a header that was read for another token passes these rules too, without reading it again."""
+    return (rules.types is None or head.typ in rules.types) and (
+        rules.algorithms is None or head.alg in rules.algorithms
+    )
+
+
+def _accepted(body: dict[str, Any], keys: KeySet, policy: Policy, now: float) -> tuple[Claims, float]:
+    """Judge the claims of a genuine token."""
+    if keys.issuer is not None and keys.issuer != policy.issuer:
+        raise refused(
+            "iss_mismatch", "the keys belong to another issuer", claim="iss", expected=policy.issuer, got=keys.issuer
+        )
+    until = policy.accept(body, now)
+    if not until:
+        if not (isfinite(now) and now >= 0):
+            raise config_error("the time is not a number of seconds since 1970")
+        until = judge(body, policy, now)
+    return Claims(body, policy.scope_claim), until
+
+
+def _read_anew(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Claims, float]:
+    """Verify a token whose header is not known yet, or that was refused and is owed the exact reason."""
+    rules = policy.header
+    signed, _, signature = raw.rpartition(b".")
+    segment, _, payload = signed.partition(b".")
+    bare = segment
+    if policy.allow_padding and b"=" in raw:
+        bare, payload, signature = unpad(segment), unpad(payload), unpad(signature)
+        examine_shape(b".".join((bare, payload, signature)))
+    else:
+        examine_shape(raw)
+    head = read_head(bare, keys, rules)
+    body = parse(decode(payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
+    check_signature(head, signed, signature)
+    if not rules.lenient and bare is segment:
+        if len(keys.heads) >= HEADS_LIMIT:
+            keys.heads.clear()
+        keys.heads[segment] = head
+    return _accepted(body, keys, policy, now)
+
+
+def check_signature(head: Head, signed: bytes, signature: bytes) -> None:
+    """Check the signature with the keys of the header; raises TokenRefused bad_signature."""
+    for key in head.keys:
+        try:
+            key.checker(signed, signature)
+        except BadSignature:
+            continue
+        return
+    raise refused("bad_signature", "the signature does not belong to this token and key", claim="signature")
