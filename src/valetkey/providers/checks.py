@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from valetkey.errors import InvalidInput, UsageError
-from valetkey.providers.facts import covers, leaves
+from valetkey.providers.facts import leaves
 from valetkey.providers.schema import Parameter, Provider
 from valetkey.providers.templates import FILLED, check_value, names_in, neutral, texts, urls
 from valetkey.values import secure_url
@@ -144,15 +144,19 @@ def _refresh(provider: Provider) -> Faults:
 
 
 def _sources(provider: Provider) -> Faults:
-    members = leaves(provider, defaults=True)
+    known = {".".join(names[:end]) for names in _paths(provider) for end in range(1, len(names) + 1)}
     for place, source in enumerate(provider.sources):
         if not DATE.fullmatch(source.date):
             yield f"sources.{place}.date", f"{source.date!r} is not an ISO date"
         if not source.where.strip():
             yield f"sources.{place}.where", "must not be empty"
         for fact in source.facts:
-            if not any(covers(fact, member) for member in members):
+            if fact not in known:
                 yield f"sources.{place}.facts", f"{fact!r} is no member of this provider"
+
+
+def _paths(provider: Provider) -> Iterator[list[str]]:
+    return (path.split(".") for path in leaves(provider, defaults=True))
 
 
 CHECKS: Final[tuple[Callable[[Provider], Faults], ...]] = (

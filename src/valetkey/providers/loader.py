@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ SIZE_LIMIT: Final = 1 << 18
 """Most bytes of a file we read: the catalogue's largest has 6 KB, so 256 KB is a wrong file and not a long one."""
 
 REMEMBERED: Final = 256
-"""Most files of user folders kept in memory at once."""
+"""Most providers of one kind, or wrong names asked for, kept in memory at once."""
 
 
 def keys(folders: Sequence[Path] = ()) -> list[str]:
@@ -46,8 +46,9 @@ def load(key: str, folders: Sequence[Path] = ()) -> Provider:
             path = folder / f"{key}{SUFFIX}"
             if path.is_file():
                 return _from_file(path)
-        if key in _built_in_keys():
-            return _built_in(key)
+        built_in = _built_in(key)
+        if built_in is not None:
+            return built_in
     near = _near(key, folders)
     raise NotFound(
         f"there is no provider {key[:60]!r}",
@@ -121,15 +122,11 @@ def _catalogue() -> Any:
     return files("valetkey.providers") / "catalogue"
 
 
-@cache
-def _built_in_keys() -> frozenset[str]:
-    return frozenset(keys())
-
-
-@cache
-def _built_in(key: str) -> Provider:
-    name = f"{key}{SUFFIX}"
-    return _named(key, read((_catalogue() / name).read_bytes(), f"catalogue/{name}"), f"catalogue/{name}")
+@lru_cache(maxsize=REMEMBERED)
+def _built_in(key: str) -> Provider | None:
+    entry = _catalogue() / f"{key}{SUFFIX}"
+    where = f"catalogue/{key}{SUFFIX}"
+    return _named(key, read(entry.read_bytes(), where), where) if entry.is_file() else None
 
 
 def _from_file(path: Path) -> Provider:
@@ -158,5 +155,5 @@ def _near(key: str, folders: Sequence[Path]) -> list[str]:
 
     wanted = key.lower()
     near = get_close_matches(wanted, keys(folders), n=3, cutoff=0.6)
-    named = [name for name in sorted(_built_in_keys()) if len(wanted) > 2 and wanted in _built_in(name).name.lower()]
+    named = [name for name in keys() if len(wanted) > 2 and wanted in load(name).name.lower()]
     return list(dict.fromkeys([*near, *named]))[:3]
