@@ -1,0 +1,167 @@
+"""Who asks: the client, the stamp of the moment, and the one place where a token request is put together.
+
+What may not be here: grants (each has its file), kinds of client authentication (authentication.py), answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Literal, Protocol, TypeAlias
+from urllib.parse import urlencode
+
+import msgspec
+
+from valetkey.errors import InvalidInput
+from valetkey.providers.schema import Provider
+from valetkey.values import EMPTY, Request, secure_url
+
+TIMEOUT: Final = 20.0
+"""Seconds for one question. Shorter than the lease of a refresh, longer than the slowest token endpoints answer."""
+
+LIMIT: Final = 1 << 20
+"""Most bytes of an answer. Token answers are a few KiB; golang/oauth2 reads up to the same MiB."""
+
+EndpointName: TypeAlias = Literal["token", "authorize", "refresh", "device", "revoke", "introspect"]
+
+WHAT: Final[Mapping[EndpointName, str]] = {
+    "token": "token endpoint",
+    "authorize": "authorization endpoint",
+    "refresh": "refresh endpoint",
+    "device": "device authorization endpoint",
+    "revoke": "revocation endpoint",
+    "introspect": "introspection endpoint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Be the moment (aware) and the luck (a fresh random id) that a signed assertion needs."""
+
+    now: datetime
+    jti: str
+
+
+PROTECTED: Final = frozenset(
+    {"assertion", "client_assertion", "client_assertion_type", "client_id", "client_secret", "code", "grant_type"}
+)
+"""What `extra` may never set in a token request: the grant itself, and the proof of the client."""
+
+Form: TypeAlias = Mapping[str, str | tuple[str, ...]]
+"""Parameters of a request. Several values stand only where an RFC allows them: `resource` (RFC 8707 section 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Be a request before the client has proven itself: parameters, headers, and how the body is written."""
+
+    form: Form = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY, repr=False)
+    body: Literal["form", "json"] = "form"
+
+    def adding(self, form: Form = EMPTY, headers: Mapping[str, str] = EMPTY) -> Draft:
+        """Return the draft with more parameters and headers."""
+        return replace(self, form={**self.form, **form}, headers={**self.headers, **headers})
+
+
+class ClientAuth(Protocol):
+    """Prove the client; the kinds are in authentication.py."""
+
+    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:
+        """Return the draft with the proof in it. `audience` is who an assertion is for (RFC 7523 section 3)."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Client:
+    """Be a registration at a provider, ready to ask. `client_id` is empty where there is none (assertion grants).
+
+    Raises InvalidInput for a client id outside RFC 6749 appendix A.1.
+    """
+
+    provider: Provider
+    client_id: str
+    auth: ClientAuth
+
+    def __post_init__(self) -> None:
+        if not all(" " <= c <= "~" for c in self.client_id):
+            raise InvalidInput(
+                "the client id holds a character that cannot be sent",
+                cause="RFC 6749 allows printable ASCII only; a line break or a typographic dash was pasted with it",
+                fix="copy the client id from the provider's console again",
+            )
+
+    def __repr__(self) -> str:
+        return f"<Client {self.client_id!r} at {self.provider.key}, {self.auth!r}>"
+
+
+def endpoint(provider: Provider, name: EndpointName) -> str:
+    """Return one of the provider's URLs, checked; raises InvalidInput or InsecureUrl."""
+    url = str(getattr(provider.endpoints, name))
+    what = f"{provider.name}'s {WHAT[name]}"
+    if not url:
+        raise InvalidInput(
+            f"{provider.name} has no {WHAT[name]}",
+            cause="the provider does not offer this, or its description leaves the URL out",
+            fix=f"choose another way to connect, or add `endpoints.{name}` to the provider's description",
+        )
+    if "{" in url:
+        raise InvalidInput(f"{what} still has an open place: {url!r}", fix="give the app the provider's parameters")
+    return secure_url(url, what)
+
+
+def ask(
+    client: Client,
+    where: EndpointName,
+    form: Form,
+    *,
+    stamp: Stamp,
+    auth: ClientAuth | None = None,
+) -> Request:
+    """Return the POST of `form` to an endpoint, the client proven by its own authentication or by `auth`.
+
+    Parameters without a value are left out (RFC 6749 section 3.2). Raises InvalidInput, InsecureUrl.
+    """
+    provider = client.provider
+    url = endpoint(provider, where)
+    headers = {"accept": "application/json", **{name.lower(): text for name, text in provider.asking.headers.items()}}
+    draft = Draft({name: value for name, value in form.items() if value}, headers, provider.asking.body)
+    auth = auth or client.auth
+    try:
+        proven = auth.prove(draft, client_id=client.client_id, audience=audience_of(provider), stamp=stamp)
+        kind, body = _written(proven)
+    except UnicodeEncodeError:
+        raise InvalidInput("a parameter of the request is not Unicode text", fix="type it again in UTF-8") from None
+    return Request(
+        "POST", url, headers={**proven.headers, "content-type": kind}, body=body, timeout=TIMEOUT, limit=LIMIT
+    )
+
+
+def audience_of(provider: Provider) -> str:
+    """Return whom a client assertion names as audience: the issuer, or the token endpoint where it is unknown."""
+    return provider.endpoints.issuer or provider.endpoints.token
+
+
+def _written(draft: Draft) -> tuple[str, bytes]:
+    if draft.body == "json":
+        return "application/json", msgspec.json.encode(dict(draft.form))
+    return "application/x-www-form-urlencoded", urlencode(draft.form, doseq=True).encode()
+
+
+def merged(
+    usual: Mapping[str, str], ours: Form, extra: Mapping[str, str], protected: Iterable[str] = ()
+) -> dict[str, str | tuple[str, ...]]:
+    """Return the provider's usual parameters, replaced by ours where we have a value, then by the caller's `extra`.
+
+    An empty value in `extra` leaves a usual parameter out. Raises InvalidInput where `extra` would replace a
+    parameter of ours or a `protected` one.
+    """
+    set_by_us = {name: value for name, value in ours.items() if value}
+    clash = sorted(set(extra) & {*protected, *set_by_us})
+    if clash:
+        raise InvalidInput(
+            f"the extra parameter {clash[0]!r} cannot be set by hand",
+            cause="valetkey sets it itself, and with another value the login would not be safe or would not work",
+            fix="leave it out",
+        )
+    return {**usual, **set_by_us, **extra}

@@ -1,0 +1,63 @@
+"""Token introspection (RFC 7662): ask the provider what it knows of a token.
+
+What may not be here: what follows from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from valetkey.oauth.body import good_members
+from valetkey.oauth.client import Client, Stamp, ask
+from valetkey.oauth.plain import Members, number, scopes, word
+from valetkey.oauth.refusal import bad_answer
+from valetkey.oauth.revocation import TokenHint
+from valetkey.values import Request, Response, Scopes, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """Be what the provider says of a token. `expires_at` is seconds since 1970, None when it does not say.
+
+    `members` is the whole answer, as the provider wrote it: not for logs.
+    """
+
+    active: bool
+    scopes: Scopes | None = None
+    expires_at: float | None = None
+    client_id: str = ""
+    subject: str = field(default="", repr=False)
+    kind: str = ""
+    members: Members = field(default_factory=dict, repr=False)
+
+
+def introspection_request(client: Client, token: Secret, *, stamp: Stamp, hint: TokenHint | None = None) -> Request:
+    """Ask about a token (RFC 7662 section 2.1). Raises InvalidInput, InsecureUrl."""
+    return ask(client, "introspect", {"token": token.reveal(), "token_type_hint": hint or ""}, stamp=stamp)
+
+
+def read_introspection(client: Client, response: Response) -> Introspection:
+    """Return what the provider says (RFC 7662 section 2.2); only a plain `true` is active.
+
+    Raises ClientRefused, RequestRefused, ProviderUnavailable, BadAnswer.
+    """
+    provider = client.provider
+    members = good_members(provider, response, proof="active")
+    if not isinstance(members.get("active"), bool):
+        raise bad_answer(provider.name, response, "no_active", "there is no truth value `active` in it")
+    if not members["active"]:
+        return Introspection(active=False)
+    return Introspection(
+        active=True,
+        scopes=scopes(members.get("scope"), " "),
+        expires_at=number(members.get("exp")),
+        client_id=_name(members.get("client_id")),
+        subject=_name(members.get("sub")),
+        kind=word(members.get("token_type")),
+        members=members,
+    )
+
+
+def _name(value: object) -> str:
+    """Return an identifier as it was written, or the empty string for what is none."""
+    return value if isinstance(value, str) and value.isprintable() else ""
