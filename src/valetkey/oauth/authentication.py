@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_plus
 
 from valetkey.errors import InvalidInput, KeyRefused
-from valetkey.oauth.client import ClientAuth, Draft, Stamp
+from valetkey.oauth.client import ClientAuth, Draft
 from valetkey.providers.schema import TokenAuth
 from valetkey.values import Secret
 
@@ -31,7 +31,7 @@ ASSERTION_LIFETIME: Final = timedelta(minutes=1)
 class Anonymous:
     """Say nothing of the client: what is sent is proof enough (an assertion, a token to be revoked)."""
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:  # noqa: ARG002  # ClientAuth
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft as it is."""
         return draft
 
@@ -40,9 +40,9 @@ class Anonymous:
 class NoAuth:
     """Be a public client: it names itself and proves nothing (RFC 6749 section 3.2.1)."""
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:  # noqa: ARG002  # ClientAuth
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the client id, if there is one."""
-        return draft.adding({"client_id": client_id} if client_id else {})
+        return draft.adding({"client_id": draft.client_id} if draft.client_id else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Basic:
 
     secret: Secret
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:  # noqa: ARG002  # ClientAuth
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the header.
 
         "The client identifier is encoded using the "application/x-www-form-urlencoded" encoding algorithm ... and
         the encoded value is used as the username; the client password is encoded using the same algorithm".
         """
-        pair = f"{quote_plus(client_id)}:{quote_plus(self.secret.reveal())}"
+        pair = f"{quote_plus(draft.client_id)}:{quote_plus(self.secret.reveal())}"
         return draft.adding(headers={"authorization": "Basic " + b64encode(pair.encode("ascii")).decode("ascii")})
 
 
@@ -67,9 +67,9 @@ class Post:
 
     secret: Secret
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:  # noqa: ARG002  # ClientAuth
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the two parameters."""
-        return draft.adding({"client_id": client_id, "client_secret": self.secret.reveal()})
+        return draft.adding({"client_id": draft.client_id, "client_secret": self.secret.reveal()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ class JsonBody:
 
     secret: Secret
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the two parameters, to be written as JSON."""
-        posted = Post(self.secret).prove(draft, client_id=client_id, audience=audience, stamp=stamp)
+        posted = Post(self.secret).prove(draft)
         return replace(posted, body="json")
 
 
@@ -90,22 +90,22 @@ class PrivateKeyJwt:
 
     key: Key = field(repr=False)
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the assertion: issuer and subject are the client, good for a minute, once."""
         from valetkey.jose.signing import sign  # late: most clients sign nothing, and keys are slow to load
 
         signed = sign(
             self.key,
-            now=stamp.now.timestamp(),
-            jti=stamp.jti,
-            issuer=client_id,
-            subject=client_id,
-            audience=audience,
+            now=draft.stamp.now.timestamp(),
+            jti=draft.stamp.jti,
+            issuer=draft.client_id,
+            subject=draft.client_id,
+            audience=draft.audience,
             lifetime=ASSERTION_LIFETIME,
         )
         # client_id is optional beside the assertion (RFC 7521 section 4.2); Microsoft Entra wants it.
         return draft.adding(
-            {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
+            {"client_id": draft.client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": signed}
         )
 
 
@@ -134,9 +134,9 @@ class SecretJwt:
             ) from refusal
         object.__setattr__(self, "_signer", PrivateKeyJwt(key))
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the assertion."""
-        return self._signer.prove(draft, client_id=client_id, audience=audience, stamp=stamp)
+        return self._signer.prove(draft)
 
 
 def client_auth(method: TokenAuth, secret: Secret | None, key: Key | None) -> ClientAuth:

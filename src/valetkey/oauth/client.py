@@ -54,8 +54,14 @@ Form: TypeAlias = Mapping[str, str | tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Be a request before the client has proven itself: parameters, headers, and how the body is written."""
+    """Be a request before the client has proven itself: parameters, headers, and how the body is written.
 
+    `client_id`, `audience` (whom an assertion is for, RFC 7523 section 3) and `stamp` are what a proof is made of.
+    """
+
+    client_id: str
+    audience: str
+    stamp: Stamp
     form: Form = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=lambda: EMPTY, repr=False)
     body: Literal["form", "json"] = "form"
@@ -68,8 +74,8 @@ class Draft:
 class ClientAuth(Protocol):
     """Prove the client; the kinds are in authentication.py."""
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:
-        """Return the draft with the proof in it. `audience` is who an assertion is for (RFC 7523 section 3)."""
+    def prove(self, draft: Draft) -> Draft:
+        """Return the draft with the proof in it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,21 +131,23 @@ def ask(
     provider = client.provider
     url = endpoint(provider, where)
     headers = {"accept": "application/json", **{name.lower(): text for name, text in provider.asking.headers.items()}}
-    draft = Draft({name: value for name, value in form.items() if value}, headers, provider.asking.body)
+    draft = Draft(
+        client_id=client.client_id,
+        audience=provider.endpoints.issuer or provider.endpoints.token,
+        stamp=stamp,
+        form={name: value for name, value in form.items() if value},
+        headers=headers,
+        body=provider.asking.body,
+    )
     auth = auth or client.auth
     try:
-        proven = auth.prove(draft, client_id=client.client_id, audience=audience_of(provider), stamp=stamp)
+        proven = auth.prove(draft)
         kind, body = _written(proven)
     except UnicodeEncodeError:
         raise InvalidInput("a parameter of the request is not Unicode text", fix="type it again in UTF-8") from None
     return Request(
         "POST", url, headers={**proven.headers, "content-type": kind}, body=body, timeout=TIMEOUT, limit=LIMIT
     )
-
-
-def audience_of(provider: Provider) -> str:
-    """Return whom a client assertion names as audience: the issuer, or the token endpoint where it is unknown."""
-    return provider.endpoints.issuer or provider.endpoints.token
 
 
 def _written(draft: Draft) -> tuple[str, bytes]:

@@ -6,7 +6,7 @@ What may not be here: what becomes of the connection (vault/).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from valetkey.errors import GrantRefused, InvalidInput, RequestRefused
@@ -15,7 +15,7 @@ from valetkey.oauth.body import good_members
 from valetkey.oauth.client import Client, ClientAuth, Draft, Stamp, ask
 from valetkey.oauth.plain import visible
 from valetkey.providers.schema import Provider
-from valetkey.values import Request, Response, Secret
+from valetkey.values import EMPTY, Request, Response, Secret
 
 TokenHint: TypeAlias = Literal["access_token", "refresh_token"]
 
@@ -26,12 +26,12 @@ class Bearer:
 
     token: Secret
 
-    def prove(self, draft: Draft, *, client_id: str, audience: str, stamp: Stamp) -> Draft:  # noqa: ARG002  # ClientAuth
+    def prove(self, draft: Draft) -> Draft:
         """Return the draft with the token in its header; raises InvalidInput if it cannot stand in one."""
         token = visible(self.token.reveal())
         if token is None:
             raise InvalidInput("the token holds a character that cannot stand in a header", fix="revoke it by hand")
-        return Draft({}, {**draft.headers, "authorization": f"Bearer {token}"}, draft.body)
+        return replace(draft, form=EMPTY, headers={**draft.headers, "authorization": f"Bearer {token}"})
 
 
 GONE: Final = frozenset({"invalid_token", "invalid_grant"})
