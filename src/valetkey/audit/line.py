@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from valetkey.effects import Event
-from valetkey.values import EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Line:
     subject: str
     outcome: str = "ok"
     reason: str = ""
-    detail: Mapping[str, str] = field(default=EMPTY)
+    detail: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, event: Event, at: datetime, actor: str) -> Line:

@@ -165,7 +165,9 @@ class Key:
         """Return the encoded header for tokens of this type, with the dot that follows it."""
         found: bytes | None = self.memo.get(typ)
         if found is None:
-            members = {"alg": self.alg, **({"typ": typ} if typ else {}), "kid": self.kid}
+            # The thumbprint of a shared secret is a hash to guess the secret by (RFC 7638 section 7): it never travels.
+            named = {"kid": self.kid} if self.named or not self.is_secret else {}
+            members = {"alg": self.alg, **({"typ": typ} if typ else {}), **named}
             found = self.memo[typ] = encode(msgspec.json.encode(members)) + b"."
         return found
 

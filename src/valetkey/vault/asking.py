@@ -54,7 +54,9 @@ def _client_credentials(_desk: Desk, client: Client, app: App, connection: Conne
 def _jwt_bearer(desk: Desk, client: Client, app: App, connection: Connection, stamp: Stamp) -> Request:
     asked = connection.asked
     subject = asked.subject or app.client_id
-    audience = asked.audience or app.audience or client.provider.endpoints.token
+    audience = (
+        asked.audience or app.audience or client.provider.asking.jwt_bearer_audience or client.provider.endpoints.token
+    )
     if not subject:
         raise InvalidInput(f"{connection.name} names nobody to speak for", fix="give --subject")
     signed = assertion(

@@ -26,13 +26,13 @@ from valetkey.errors import (
     ValetkeyError,
     Weather,
 )
-from valetkey.oauth.authorize import Expected, authorization_url, code_request, read_redirect, state_of
+from valetkey.oauth.authorize import Expected, authorization_url, code_request, read_redirect, scopes_to_ask, state_of
 from valetkey.oauth.client import Client
 from valetkey.oauth.device import DeviceAuthorization, device_request, device_token_request, read_device
 from valetkey.oauth.pkce import challenge, verifier_from
 from valetkey.oauth.reading import TokenAnswer, read_token
-from valetkey.providers.schema import GrantName
-from valetkey.values import EMPTY, Entry, Scopes, Secret
+from valetkey.providers.schema import GrantName, Provider
+from valetkey.values import Entry, Scopes, Secret
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, load_app, stamp
@@ -60,7 +60,7 @@ class Wish:
     scopes: tuple[str, ...] = ()
     audience: str = ""
     resource: tuple[str, ...] = ()
-    extra: Mapping[str, str] = field(default=EMPTY)
+    extra: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     hosts: tuple[str, ...] = ()
 
@@ -154,7 +154,7 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
         hosts=pending.hosts,
         kept=dict(code.kept),
     )
-    return (yield from _keep_new(desk, wanted, tokens))
+    return (yield from _keep_new(desk, wanted, tokens, provider))
 
 
 def _use(desk: Desk, answer: str, binding: Secret) -> Plan[Pending]:
@@ -230,7 +230,7 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, wanted, answer))
+    return (yield from _keep_new(desk, wanted, answer, provider))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
             f"{provider.name} has no device flow", fix=f"`valetkey connect {name}`, or with --no-browser"
         )
     asked = wish.asked(app, tuple(provider.scopes))
-    request = device_request(client, scopes=Scopes(asked.scopes), stamp=(yield from stamp()))
+    request = device_request(client, scopes=scopes_to_ask(client, asked.scopes), stamp=(yield from stamp()))
     shown = read_device(client, (yield from send(request)))
     yield from note("connect.started", name)
     return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
@@ -280,7 +280,7 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
         asked=asked,
         hosts=started.wish.hosts,
     )
-    return (yield from _keep_new(desk, wanted, answer))
+    return (yield from _keep_new(desk, wanted, answer, provider))
 
 
 def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[TokenAnswer]:
@@ -299,7 +299,7 @@ def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[TokenAn
             raise GrantRefused("the code expired before anybody typed it in", code="expired_token")
 
 
-def _keep_new(desk: Desk, wanted: Connection, answer: TokenAnswer) -> Plan[Connection]:
+def _keep_new(desk: Desk, wanted: Connection, answer: TokenAnswer, provider: Provider) -> Plan[Connection]:
     """Save a new grant under its name; a connection that was there keeps its name and history, not its tokens."""
     moment = (yield from now()).timestamp()
     made = msgspec.structs.replace(
@@ -308,6 +308,7 @@ def _keep_new(desk: Desk, wanted: Connection, answer: TokenAnswer) -> Plan[Conne
         kept={**wanted.kept, **answer.kept},
         refreshed_at=moment,
         generation=1,
+        margin=float(provider.refresh.margin_seconds),
     )
     entry = yield from load(names.connection_record(made.name))
     if entry is not None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from valetkey.effects import Plan, load, luck, now
-from valetkey.errors import InvalidInput, NotFound
+from valetkey.errors import InvalidInput, KeyRefused, NotFound
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client, Stamp
 from valetkey.providers import loader
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 MARGIN_MOST: Final = 300.0
 """Seconds before expiry at which a token is renewed at the latest: clocks differ, and requests take time."""
+
+DEFAULT_KEY_ALG: Final = "RS256"
+"""For a PEM key whose algorithm is not named: Google and Salesforce take nothing else."""
 
 MARGIN_SHARE: Final = 0.1
 """Of a token's lifetime: a token of one minute is renewed six seconds ahead, one of an hour five minutes."""
@@ -66,11 +71,11 @@ class Desk:
         """Seal an app."""
         return Entry("app", self.sealer.seal(names.app_record(app.name), to_bytes(app)))
 
-    def seal_connection(self, connection: Connection, moment: float, margin: float = MARGIN_MOST) -> Entry:
+    def seal_connection(self, connection: Connection, moment: float) -> Entry:
         """Seal a connection, with its state and the time it wants attention in the clear."""
         record = names.connection_record(connection.name)
-        due = due_at(connection, margin)
-        box = self.sealer.seal(record, to_bytes(connection, _head(connection, margin)))
+        due = due_at(connection)
+        box = self.sealer.seal(record, to_bytes(connection, _head(connection)))
         return Entry(connection.state(moment), box, None if due is None else datetime.fromtimestamp(due, UTC))
 
     def seal_pending(self, record: str, pending: Pending, state: str, due: float) -> Entry:
@@ -98,8 +103,18 @@ class Desk:
             raise InvalidInput(
                 f"app {app.name} has no private key", fix=f"valetkey app add {app.name} --replace --private-key FILE"
             )
-        pem = app.private_key.reveal()
-        return Key.from_pem(pem, alg=app.key_alg or "RS256", kid=app.key_id or None)
+        text = app.private_key.reveal().strip()
+        if text.startswith("{"):
+            return Key.from_jwk(_object(text), alg=app.key_alg or None, kid=app.key_id or None)
+        return Key.from_pem(text, alg=app.key_alg or DEFAULT_KEY_ALG, kid=app.key_id or None)
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        found: dict[str, object] = msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.MsgspecError:
+        raise KeyRefused("the private key looks like a JWK, and is no JSON object") from None
+    return found
 
 
 def load_app(desk: Desk, name: str) -> Plan[App]:
@@ -117,30 +132,30 @@ def fingerprint(secret: Secret | None) -> str:
     return "" if secret is None else secret.fingerprint()
 
 
-def _head(connection: Connection, most: float) -> bytes:
+def _head(connection: Connection) -> bytes:
     tokens = connection.tokens
     if tokens is None or connection.revoked_at:
         return b""
-    return head_of(tokens.access.reveal(), fresh_until(connection, most))
+    return head_of(tokens.access.reveal(), fresh_until(connection))
 
 
-def fresh_until(connection: Connection, most: float = MARGIN_MOST) -> float:
+def fresh_until(connection: Connection) -> float:
     """Return until when a connection's token may be handed out without a thought of renewing it."""
     tokens = connection.tokens
     if tokens is None or tokens.expires_at is None:
         return float("inf")
-    return tokens.expires_at - margin(connection, most)
+    return tokens.expires_at - margin(connection)
 
 
-def margin(connection: Connection, most: float = MARGIN_MOST) -> float:
+def margin(connection: Connection) -> float:
     """Return how many seconds before its expiry a token is renewed."""
     tokens = connection.tokens
     if tokens is None or tokens.expires_at is None:
         return 0.0
-    return min(most, MARGIN_SHARE * max(0.0, tokens.expires_at - tokens.obtained_at))
+    return min(connection.margin or MARGIN_MOST, MARGIN_SHARE * max(0.0, tokens.expires_at - tokens.obtained_at))
 
 
-def due_at(connection: Connection, most: float = MARGIN_MOST) -> float | None:
+def due_at(connection: Connection) -> float | None:
     """Return when a connection wants attention: a lease that lapses, a retry, the next refresh; or None."""
     if connection.revoked_at:
         return None
@@ -152,4 +167,4 @@ def due_at(connection: Connection, most: float = MARGIN_MOST) -> float | None:
     tokens = connection.tokens
     if tokens is None or tokens.expires_at is None:
         return None
-    return tokens.expires_at - margin(connection, most)
+    return tokens.expires_at - margin(connection)

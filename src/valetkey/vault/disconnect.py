@@ -8,7 +8,7 @@ import msgspec
 
 from valetkey.effects import Plan, load, note, now, send, swap
 from valetkey.errors import ProviderError, StoreUnavailable
-from valetkey.oauth.revocation import read_revocation, revocation_request
+from valetkey.oauth.revocation import read_revocation, revocation_request, revokes
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.records import Connection
@@ -48,17 +48,19 @@ def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:
         return "nothing_to_revoke"
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
-    if not provider.endpoints.revoke:
-        return "unsupported"
     client = desk.client(app, provider)
+    outcome: Revocation = "unsupported"
     # Revoking the refresh token ends the grant where the provider follows RFC 7009 section 2.1; the access token is
     # revoked too, because not all of them do.
-    if tokens.refresh is not None:
+    if tokens.refresh is not None and revokes(provider, "refresh_token"):
         request = revocation_request(client, tokens.refresh, hint="refresh_token", stamp=(yield from stamp()))
         read_revocation(client, (yield from send(request)))
-    request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
-    read_revocation(client, (yield from send(request)))
-    return "revoked"
+        outcome = "revoked"
+    if revokes(provider, "access_token"):
+        request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
+        read_revocation(client, (yield from send(request)))
+        outcome = "revoked"
+    return outcome
 
 
 def mark_revoked(desk: Desk, name: str) -> Plan[bool]:

@@ -20,7 +20,7 @@ from valetkey.errors import (
     ValetkeyError,
 )
 from valetkey.values import Scopes, Token
-from valetkey.vault.desk import MARGIN_MOST, fingerprint, fresh_until
+from valetkey.vault.desk import fingerprint, fresh_until
 from valetkey.vault.records import PERSON_GRANTS, Connection, TokenSet, Trouble
 
 LOOK_AGAIN: Final = 0.05
@@ -68,14 +68,14 @@ class Refuse:
 Verdict: TypeAlias = Serve | Wait | Renew | Refuse
 
 
-def judge(connection: Connection, moment: float, demand: Demand, most: float = MARGIN_MOST) -> Verdict:
+def judge(connection: Connection, moment: float, demand: Demand) -> Verdict:
     """Decide what a demand gets at a moment."""
     refusal = _out_of_question(connection, demand)
     if refusal is not None:
         return Refuse(refusal)
     tokens = connection.tokens
     alive = _alive(tokens, moment, demand)
-    until = fresh_until(connection, most)
+    until = fresh_until(connection)
     if alive is not None and moment < until and not demand.force:
         return Serve(alive, until)
     lease = connection.lease
@@ -85,7 +85,7 @@ def judge(connection: Connection, moment: float, demand: Demand, most: float = M
         return Wait(min(LOOK_AGAIN, lease.until - moment))
     stop = _standing_refusal(connection, moment, demand)
     if stop is None:
-        return Renew(alive)
+        return Renew(None if demand.force else alive)
     return Refuse(stop) if alive is None or demand.force else Serve(alive, moment)
 
 

@@ -101,6 +101,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     generation: int = 0  # how often tokens were obtained
     spent: str = ""  # fingerprint of the refresh token that gave the present one
     rotates: bool | None = None  # learned from answers; None: not seen yet
+    margin: float = 0.0  # the provider's own margin in seconds, as it was when the tokens came; 0: the general rule
 
     @property
     def name(self) -> str:

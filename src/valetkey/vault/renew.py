@@ -36,7 +36,7 @@ from valetkey.values import Request, Response, Scopes, Token
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
-from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, token_of
+from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
 from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble
 
 SEND_SECONDS: Final = 30.0
@@ -159,7 +159,7 @@ def _renewed(claim: Claim, answer: TokenAnswer, moment: float) -> Connection:
     rotates = before.rotates
     old = before.tokens.refresh if before.tokens else None
     if old is not None:
-        rotates = answer.refresh_token is not None and answer.refresh_token != old
+        rotates = answer.refresh_token is not None and answer.refresh_token != old  # compared: by Secret, constant time
     return msgspec.structs.replace(
         before,
         tokens=tokens,
@@ -171,6 +171,7 @@ def _renewed(claim: Claim, answer: TokenAnswer, moment: float) -> Connection:
         generation=before.generation + 1,
         spent=fingerprint(old),
         rotates=rotates,
+        margin=float(claim.provider.refresh.margin_seconds),
     )
 
 
@@ -229,8 +230,7 @@ def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Pla
         return Serve(fallback, 0.0)
     trouble = settled.trouble
     if trouble is not None and trouble.sort == "grant":
-        verdict = judge(settled, trouble.at, Demand())
-        raise verdict.error if isinstance(verdict, Refuse) else refusal
+        raise reconnect(settled, trouble)
     raise refusal
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from valetkey.providers.schema import Provider
-from valetkey.values import EMPTY, Scopes, Token
+from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint
 from valetkey.vault.judge import token_of
 from valetkey.vault.records import App, Connection
@@ -24,7 +24,7 @@ class Credential:
     token: Token
     hosts: tuple[str, ...] = ()
     scheme: str = "Bearer"
-    headers: Mapping[str, str] = field(default=EMPTY)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
   provider.on('server_error', (ctx, error) => console.error('server_error', error));
+  provider.on('grant.success', (ctx) => console.error('grant.success', ctx.oidc.params.grant_type, ctx.oidc.client.clientId));
   provider.on('grant.error', (ctx, error) => console.error('grant.error', error.error, error.error_detail || ''));
   server.on('request', provider.callback());
   console.log(JSON.stringify({ issuer }));

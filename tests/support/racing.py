@@ -1,0 +1,110 @@
+"""Workers of the refresh race: processes with threads, and processes with an event loop, on one vault.
+
+Each worker opens the vault for itself and waits at a barrier; then all ask for the same expired connection at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 90
+COROUTINES = 8
+
+
+@dataclass(frozen=True)
+class Race:
+    """Be where and how often to run: `rounds` times, `threads` in each process."""
+
+    path: str
+    name: str
+    rounds: int
+    threads: int
+
+
+def threads_worker(race: Race, barrier: Any, results: Any) -> None:
+    import valetkey
+
+    vault = valetkey.open(race.path, create=False)
+    for _ in range(race.rounds):
+        got: list[str] = []
+        start = threading.Barrier(race.threads)
+        vault._held.clear()
+
+        def ask(got=got, start=start) -> None:
+            start.wait(PATIENCE)
+            got.append(outcome(lambda: vault.token(race.name).fingerprint()))
+
+        workers = [threading.Thread(target=ask) for _ in range(race.threads)]
+        barrier.wait(PATIENCE)
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        results.put(got)
+        barrier.wait(PATIENCE)
+    vault.close()
+
+
+def async_worker(race: Race, barrier: Any, results: Any) -> None:
+    import valetkey
+
+    async def ask(vault) -> str:
+        try:
+            return (await vault.token(race.name)).fingerprint()
+        except valetkey.errors.ValetkeyError as refusal:
+            return f"{refusal.code}: {refusal}"
+
+    async def main() -> None:
+        async with valetkey.open_async(race.path, create=False) as vault:
+            for _ in range(race.rounds):
+                vault.sync._held.clear()
+                await asyncio.to_thread(barrier.wait, PATIENCE)
+                results.put(list(await asyncio.gather(*(ask(vault) for _ in range(COROUTINES)))))
+                await asyncio.to_thread(barrier.wait, PATIENCE)
+
+    asyncio.run(main())
+
+
+def outcome(work) -> str:
+    import valetkey
+
+    try:
+        return work()
+    except valetkey.errors.ValetkeyError as refusal:
+        return f"{refusal.code}: {refusal}"
+
+
+def run_race(
+    path: Path, name: str, *, processes: int, threads: int, loops: int, rounds: int, each_round
+) -> list[set[str]]:
+    """Run the race; `each_round()` is called before each round. Return what was handed out in each round."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(processes + loops + 1)
+    results = context.Queue()
+    race = Race(str(path), name, rounds, threads)
+    workers = [context.Process(target=threads_worker, args=(race, barrier, results)) for _ in range(processes)]
+    workers += [context.Process(target=async_worker, args=(race, barrier, results)) for _ in range(loops)]
+    for worker in workers:
+        worker.start()
+    rounds_seen = []
+    try:
+        for _ in range(rounds):
+            each_round()
+            barrier.wait(PATIENCE)
+            seen = [results.get(timeout=PATIENCE) for _ in workers]
+            assert sum(map(len, seen)) == processes * threads + loops * COROUTINES
+            rounds_seen.append({token for tokens in seen for token in tokens})
+            barrier.wait(PATIENCE)
+    except BaseException:
+        barrier.abort()
+        raise
+    finally:
+        for worker in workers:
+            worker.join(PATIENCE)
+    assert [worker.exitcode for worker in workers] == [0] * len(workers)
+    return rounds_seen
