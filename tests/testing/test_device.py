@@ -112,6 +112,12 @@ def test_a_client_without_the_device_flow_gets_no_codes(hand):
     assert hand.post("/device_authorization", "sandbox-machine").error == "unauthorized_client"
 
 
+def test_a_parameter_given_twice_is_refused(hand):
+    body = "client_id=sandbox-cli&scope=read&scope=write"
+    reply = hand.ask("POST", "/device_authorization", body, content_type="application/x-www-form-urlencoded")
+    assert (reply.status, reply.error) == (400, "invalid_request")
+
+
 def test_an_unknown_client_gets_no_codes(hand):
     reply = hand.post("/device_authorization", "sandbox-web", client_secret="wrong")
     assert (reply.status, reply.error) == (401, "invalid_client")

@@ -1,5 +1,7 @@
 """Every grant of the sandbox's token endpoint, and what each refuses."""
 
+import json
+
 import pytest
 
 from valetkey.testing import Manner
@@ -91,6 +93,15 @@ def test_audience_and_resource_are_kept(hand):
 @pytest.mark.parametrize("resource", ["api", "https://api.example/#part", "https://[broken"])
 def test_a_resource_that_is_no_absolute_uri_is_an_invalid_target(hand, resource):
     assert hand.token("client_credentials", "sandbox-machine", resource=resource).error == "invalid_target"
+
+
+def test_a_resource_beyond_the_grant_is_an_invalid_target_and_nothing_is_spent(hand):
+    code = hand.code(resource="https://api.example/v1")
+    assert hand.redeem(code, resource="https://api.example/v2").error == "invalid_target"
+    answer = hand.redeem(code, resource="https://api.example/v1").json
+    assert hand.whoami(answer["access_token"]).json["audience"] == ["https://api.example/v1"]
+    assert hand.refresh(answer["refresh_token"], resource="https://other.example/").error == "invalid_target"
+    assert hand.refresh(answer["refresh_token"]).status == 200
 
 
 def test_an_unknown_scope_is_refused_and_not_repeated(hand):
@@ -185,10 +196,11 @@ def test_a_parameter_given_twice_is_refused(hand):
         ("application/json", "[1]"),
         ("application/json", '{"grant_type": {"a": "b"}}'),
         ("application/json", "{" * 50_000),
+        ("application/json", json.dumps({f"a{n}": "1" for n in range(65)})),
         ("application/x-www-form-urlencoded", "&".join(f"a{n}=1" for n in range(65))),
         ("application/x-www-form-urlencoded", "grant_type=%ff"),
     ],
-    ids=["wrong type", "list", "nested", "deep", "too many", "not utf-8"],
+    ids=["wrong type", "list", "nested", "deep", "too many members", "too many", "not utf-8"],
 )
 def test_a_body_that_cannot_be_read_is_an_invalid_request(hand, kind, body):
     reply = hand.ask("POST", "/token", body, content_type=kind)

@@ -67,6 +67,7 @@ def test_introspection_tells_nothing_of_what_is_dead_or_unknown(hand):
 def test_introspection_is_for_confidential_clients_only(hand):
     reply = introspect(hand, "made-up", "sandbox-cli")
     assert (reply.status, reply.error) == (401, "invalid_client")
+    assert introspect(hand, "").error == "invalid_request"
 
 
 @pytest.mark.parametrize("path", ["oauth-authorization-server", "openid-configuration"])

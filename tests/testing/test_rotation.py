@@ -123,9 +123,10 @@ def test_some_give_a_refresh_token_only_to_those_who_ask(opened, manner, asked, 
 
 def test_a_refresh_may_end_the_older_access_tokens(opened):
     hand = opened(Manner(refresh_ends_access=True))
-    first = hand.connect()
+    first, other = hand.connect(), hand.connect()
     second = hand.refresh(first["refresh_token"]).json
     assert hand.whoami(first["access_token"]).status == 401
+    assert hand.whoami(other["access_token"]).status == 200
     assert hand.whoami(second["access_token"]).status == 200
 
 

@@ -115,6 +115,13 @@ def test_your_own_clients_are_registered_beside_the_three(opened):
     assert "refresh_token" not in answer
 
 
+def test_a_client_without_the_grant_is_sent_back_with_unauthorized_client(opened):
+    robot = SandboxClient(id="robot", name="Robot", grants=(), redirect_uris=("https://a.example/cb",))
+    hand = opened(clients=[robot])
+    back = hand.sandbox.login(hand.authorization_url(client_id="robot", redirect_uri="https://a.example/cb"))
+    assert httpx.URL(back).params["error"] == "unauthorized_client"
+
+
 def test_of_many_who_redeem_one_code_at_once_exactly_one_succeeds(hand):
     code = hand.code()
     with ThreadPoolExecutor(16) as pool:
