@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from valetkey import jose
-from valetkey.jose import Claims, Key, KeySet, Policy
+from valetkey.jose import Claims, Explanation, Key, KeySet, Policy
 from valetkey.jose.signing import LIFETIME
 
-__all__ = ["Claims", "Key", "KeySet", "Policy", "sign", "verify"]
+__all__ = ["Claims", "Explanation", "Key", "KeySet", "Policy", "explain", "sign", "verify"]
 
 
 def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 9068, none positional
@@ -53,3 +53,8 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
 def verify(token: str | bytes, keys: KeySet | Key, policy: Policy) -> Claims:
     """Return the claims of a token that is genuine and meets the policy now; raises TokenRefused."""
     return jose.verify(token, keys, policy, now=time.time())
+
+
+def explain(token: str | bytes, policy: Policy | None = None, keys: KeySet | Key | None = None) -> Explanation:
+    """Return every check of a token with pass or fail, as of now; for people, not for letting somebody in."""
+    return jose.explain(token, policy, keys, now=time.time())

@@ -92,7 +92,28 @@ def examine_shape(raw: bytes) -> None:
         decode(part, what)
 
 
-def unpad(segment: bytes) -> bytes:
+class Parts(NamedTuple):
+    """Be the parts of a token in base64url, without padding, and the bytes that were signed."""
+
+    header: bytes
+    payload: bytes
+    signature: bytes
+    signed: bytes
+
+
+def split(raw: bytes, *, padded: bool = False) -> Parts:
+    """Return the three parts; `padded` also takes segments with correct padding. Raises as `examine_shape`."""
+    signed, _, signature = raw.rpartition(b".")
+    header, _, payload = signed.partition(b".")
+    if padded and b"=" in raw:
+        header, payload, signature = _unpad(header), _unpad(payload), _unpad(signature)
+        examine_shape(b".".join((header, payload, signature)))
+    else:
+        examine_shape(raw)
+    return Parts(header, payload, signature, signed)
+
+
+def _unpad(segment: bytes) -> bytes:
     """Return a segment without correct padding; any other stays, for the decoder to refuse."""
     bare = segment.rstrip(b"=")
     return bare if len(segment) % 4 == 0 and len(segment) - len(bare) <= 2 else segment
@@ -102,6 +123,11 @@ def read_head(segment: bytes, keys: KeySet, rules: HeaderRules) -> Head:
     """Return what counts of a header, with the keys to try; raises TokenRefused."""
     header = parse_header(segment, rules)
     check_extensions(header, rules)
+    return choose(header, keys, rules)
+
+
+def choose(header: dict[str, Any], keys: KeySet, rules: HeaderRules) -> Head:
+    """Return what counts of a header whose form is right; raises TokenRefused."""
     alg = checked_alg(header, rules)
     typ = checked_typ(header, rules)
     kid = checked_kid(header)

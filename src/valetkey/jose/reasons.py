@@ -6,6 +6,7 @@ What may not be here: checks. They stand where they are made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from valetkey.errors import InvalidInput, KeyRefused, TokenRefused
@@ -118,7 +119,7 @@ def shown(value: object) -> str:
     elif isinstance(value, (list, tuple)):
         text = ", ".join(shown(item) for item in value[:8])
     else:
-        text = f"a {type(value).__name__}"
+        text = "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
     if len(text) > SHOWN_LIMIT:
         text = f"{text[:SHOWN_LIMIT]}… ({len(text)} characters)"
     return "".join(c if c.isprintable() else "�" for c in text)

@@ -9,6 +9,7 @@ What may not be here: signatures, headers, clocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -34,6 +35,26 @@ class Rule(NamedTuple):
     setting: str
     expected: Callable[[Policy, float], str]
     judge: Judge
+    got: Callable[[Any], str] = shown
+
+
+def _whole(now: float) -> int:
+    return int(now)
+
+
+def when(seconds: Any) -> str:
+    """Return a NumericDate for people: UTC, to the second; what is none, as it is."""
+    if not is_time(seconds) or not 0 <= seconds <= NEVER:
+        return shown(seconds)
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _span(seconds: float) -> str:
+    """Return a span of time for people, in its largest fitting unit."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if abs(seconds) >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def is_time(value: object) -> bool:
@@ -62,7 +83,11 @@ def _exp(body: Body, policy: Policy, now: float) -> TokenRefused | None:
         return None
     exp = max(exp, 0)
     return refused(
-        "expired", f"the token expired {_span(now - exp)} ago", claim="exp", expected=f"after {_whole(now)}", got=exp
+        "expired",
+        f"the token expired {_span(now - exp)} ago",
+        claim="exp",
+        expected=f"after {when(now)}",
+        got=when(exp),
     )
 
 
@@ -75,7 +100,7 @@ def _nbf(body: Body, policy: Policy, now: float) -> TokenRefused | None:
     if nbf <= now + policy.late:
         return None
     return refused(
-        "not_yet_valid", "the token is not valid yet", claim="nbf", expected=f"{_whole(now)} or before", got=nbf
+        "not_yet_valid", "the token is not valid yet", claim="nbf", expected=f"{when(now)} or before", got=when(nbf)
     )
 
 
@@ -87,10 +112,16 @@ def _iat(body: Body, policy: Policy, now: float) -> TokenRefused | None:
         return wrong
     if iat > now + policy.skew:
         return refused(
-            "issued_in_future", "the token was issued in the future", claim="iat", expected=_whole(now), got=iat
+            "issued_in_future",
+            "the token was issued in the future",
+            claim="iat",
+            expected=f"{when(now)} or before",
+            got=when(iat),
         )
     if policy.oldest is not None and now > max(iat, 0) + policy.oldest + policy.late:
-        return refused("too_old", "the token is too old", claim="iat", expected=f"within {policy.oldest} s", got=iat)
+        return refused(
+            "too_old", "the token is too old", claim="iat", expected=f"{policy.oldest} s old at most", got=when(iat)
+        )
     return None
 
 
@@ -180,10 +211,19 @@ def _needed(body: Body, policy: Policy, _now: float) -> TokenRefused | None:
 
 
 RULES: Final = (
-    Rule("expiry", "exp", "leeway", lambda p, now: f"after {_whole(now)}" + (", or none" * p.allow_no_expiry), _exp),
-    Rule("not before", "nbf", "leeway", lambda _, now: f"{_whole(now)} or before, or none", _nbf),
-    Rule("issued at", "iat", "max_age", lambda p, _: "any" if p.oldest is None else f"within {p.oldest} s", _iat),
-    Rule("lifetime", "exp", "max_lifetime", lambda p, _: f"{_span(p.longest)} or less", _lifetime),
+    Rule(
+        "expiry", "exp", "leeway", lambda p, now: f"after {when(now)}" + (", or none" * p.allow_no_expiry), _exp, when
+    ),
+    Rule("not before", "nbf", "leeway", lambda _, now: f"{when(now)} or before, or none", _nbf, when),
+    Rule(
+        "issued at",
+        "iat",
+        "max_age",
+        lambda p, _: "any" if p.oldest is None else f"{p.oldest} s old at most",
+        _iat,
+        when,
+    ),
+    Rule("lifetime", "exp", "max_lifetime", lambda p, _: f"{_span(p.longest)} or less", _lifetime, when),
     Rule("issuer", "iss", "issuer", lambda p, _: p.issuer, _iss),
     Rule("audience", "aud", "audience", lambda p, _: shown(sorted(p.audiences)), _aud),
     Rule("subject", "sub", "subject", lambda p, _: p.subject or "any text", _sub),
@@ -246,15 +286,3 @@ def quick(policy: Policy) -> Quick:
         return 0
 
     return accept
-
-
-def _whole(now: float) -> int:
-    return int(now)
-
-
-def _span(seconds: float) -> str:
-    """Return a span of time for people, in its largest fitting unit."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if abs(seconds) >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"

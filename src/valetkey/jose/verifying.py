@@ -15,7 +15,7 @@ from typing import Any, Final
 from valetkey.errors import TokenRefused
 from valetkey.jose.algorithms import BadSignature
 from valetkey.jose.claims import Claims
-from valetkey.jose.header import HEADS_LIMIT, Head, HeaderRules, checked_algorithms, examine_shape, read_head, unpad
+from valetkey.jose.header import HEADS_LIMIT, Head, HeaderRules, checked_algorithms, read_head, split
 from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet, as_keyset
 from valetkey.jose.policy import Policy
@@ -60,14 +60,9 @@ def verify_bytes(
     For payloads that are no claims. For tokens use `verify`. Raises TokenRefused.
     """
     rules = _ANY_HEADER if algorithms is None else HeaderRules(algorithms=checked_algorithms(algorithms))
-    raw = as_bytes(token, max_size)
-    keys = as_keyset(keys)
-    examine_shape(raw)
-    signed, _, signature = raw.rpartition(b".")
-    segment, _, payload = signed.partition(b".")
-    head = read_head(segment, keys, rules)
-    check_signature(head, signed, signature)
-    return decode(payload, "payload")
+    parts = split(as_bytes(token, max_size))
+    check_signature(read_head(parts.header, as_keyset(keys), rules), parts.signed, parts.signature)
+    return decode(parts.payload, "payload")
 
 
 def as_bytes(token: str | bytes, limit: int) -> bytes:
@@ -110,10 +105,8 @@ def admitted(head: Head, rules: HeaderRules) -> bool:
 
 def _accepted(body: dict[str, Any], keys: KeySet, policy: Policy, now: float) -> tuple[Claims, float]:
     """Judge the claims of a genuine token."""
-    if keys.issuer is not None and keys.issuer != policy.issuer:
-        raise refused(
-            "iss_mismatch", "the keys belong to another issuer", claim="iss", expected=policy.issuer, got=keys.issuer
-        )
+    if keys.issuer is not None:
+        check_issuer_bound(keys, policy)
     until = policy.accept(body, now)
     if not until:
         if not (isfinite(now) and now >= 0):
@@ -122,24 +115,25 @@ def _accepted(body: dict[str, Any], keys: KeySet, policy: Policy, now: float) ->
     return Claims(body, policy.scope_claim), until
 
 
+def check_issuer_bound(keys: KeySet, policy: Policy) -> None:
+    """Refuse keys that are bound to another issuer than the policy's (rfc8725bis section 3.8)."""
+    if keys.issuer is not None and keys.issuer != policy.issuer:
+        raise refused(
+            "iss_mismatch", "the keys belong to another issuer", claim="iss", expected=policy.issuer, got=keys.issuer
+        )
+
+
 def _read_anew(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Claims, float]:
     """Verify a token whose header is not known yet, or that was refused and is owed the exact reason."""
     rules = policy.header
-    signed, _, signature = raw.rpartition(b".")
-    segment, _, payload = signed.partition(b".")
-    bare = segment
-    if policy.allow_padding and b"=" in raw:
-        bare, payload, signature = unpad(segment), unpad(payload), unpad(signature)
-        examine_shape(b".".join((bare, payload, signature)))
-    else:
-        examine_shape(raw)
-    head = read_head(bare, keys, rules)
-    body = parse(decode(payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
-    check_signature(head, signed, signature)
-    if not rules.lenient and bare is segment:
+    parts = split(raw, padded=policy.allow_padding)
+    head = read_head(parts.header, keys, rules)
+    body = parse(decode(parts.payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
+    check_signature(head, parts.signed, parts.signature)
+    if not rules.lenient:
         if len(keys.heads) >= HEADS_LIMIT:
             keys.heads.clear()
-        keys.heads[segment] = head
+        keys.heads[parts.header] = head
     return _accepted(body, keys, policy, now)
 
 

@@ -150,6 +150,8 @@ def _freeze(value: Any, depth: int, what: str) -> tuple[int, Any]:
 
 def _parse_slowly(raw: bytes, what: str) -> NoReturn:
     """Say why bytes that the fast parser refused are not a header or payload."""
+    if not raw:
+        raise refused(f"{what}_not_object", f"the {what} is empty", claim=what)
     try:
         text = raw.decode()
     except UnicodeDecodeError:

@@ -1,0 +1,215 @@
+"""Explain a token: every check with pass or fail, what was expected and got, and the setting that changes it.
+
+For people and support, not for programs that let somebody in: what is shown is shortened text, the signature and
+whatever looks like a secret is masked, and there is nothing to call for a claim's value. It is the only way to look
+into a token that was not verified.
+What may not be here: checks of its own; it runs those of header.py, verifying.py and rules.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from valetkey.errors import TokenRefused
+from valetkey.jose import header as heads
+from valetkey.jose.key import Key
+from valetkey.jose.keyset import KeySet, as_keyset
+from valetkey.jose.policy import Policy
+from valetkey.jose.reasons import shown
+from valetkey.jose.rules import RULES
+from valetkey.jose.signing import TOKEN_LIMIT
+from valetkey.jose.verifying import as_bytes, check_issuer_bound, check_signature
+from valetkey.jose.wire import decode, parse
+
+T = TypeVar("T")
+
+_MASKED: Final = ("secret", "password", "passwd", "token", "private", "credential", "assertion", "api_key", "apikey")
+"""Claims with such a word in their name are not shown."""
+
+_MARKS: Final = {True: "ok  ", False: "FAIL", None: "-   "}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Be one check. `ok` is None when it could not be made. `setting` is the argument of Policy that changes it."""
+
+    rule: str
+    ok: bool | None
+    expected: str = ""
+    got: str = ""
+    setting: str = ""
+    reason: str = ""
+    fix: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the check for programs, without what is empty."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in found.items() if value != ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Be what `explain` found. `reason` is the one `verify` would give; empty if nothing failed.
+
+    `header` and `claims` map names to shortened text, for reading only.
+    """
+
+    checks: tuple[Check, ...]
+    header: dict[str, str]
+    claims: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Say whether every check was made and passed, as `verify` demands."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def reason(self) -> str:
+        """Return the reason of the first check that failed."""
+        return next((check.reason for check in self.checks if check.ok is False), "")
+
+    @property
+    def verdict(self) -> str:
+        """Return accepted, refused, or unchecked where keys or policy were not given."""
+        return "accepted" if self.ok else "refused" if self.reason else "unchecked"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return all of it for programs."""
+        found = {"verdict": self.verdict, "reason": self.reason} if self.reason else {"verdict": self.verdict}
+        checks = [check.to_dict() for check in self.checks]
+        return {**found, "checks": checks, "header": dict(self.header), "claims": dict(self.claims)}
+
+    def __str__(self) -> str:
+        width = max(len(check.rule) for check in self.checks)
+        lines = [f"verdict: {self.verdict}" + (f" ({self.reason})" if self.reason else "")]
+        for check in self.checks:
+            line = f"  {_MARKS[check.ok]} {check.rule:<{width}}"
+            line += f"  expected {check.expected}" if check.expected else ""
+            line += f"  got {check.got}" if check.got else ""
+            lines.append(line)
+            if check.ok is False:
+                setting = f"  [Policy({check.setting}=…)]" if check.setting else ""
+                lines.append(f"         {check.reason}: {check.fix}{setting}")
+        for title, found in (("header", self.header), ("claims, unverified" if not self.ok else "claims", self.claims)):
+            lines += [f"{title}:", *(f"  {name}: {text}" for name, text in found.items())] if found else []
+        return "\n".join(lines)
+
+
+class _Walk:
+    """Make checks one after the other, and keep what each found."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    def step(
+        self,
+        rule: str,
+        check: Callable[[], T],
+        *,
+        expected: str = "",
+        got: Callable[[T], str] = shown,
+        setting: str = "",
+    ) -> T | None:
+        """Make a check; return what it gives, or None after a refusal."""
+        try:
+            found = check()
+        except TokenRefused as refusal:
+            self.checks.append(
+                Check(rule, False, refusal.expected or expected, refusal.got, setting, refusal.reason, refusal.fix)
+            )
+            return None
+        self.checks.append(Check(rule, True, expected, got(found), setting))
+        return found
+
+    def skip(self, rule: str, why: str) -> None:
+        """Note that a check could not be made."""
+        self.checks.append(Check(rule, None, got=why))
+
+
+def explain(
+    token: str | bytes, policy: Policy | None = None, keys: KeySet | Key | None = None, *, now: float
+) -> Explanation:
+    """Return every check of a token, whether it would be accepted or not. Never raises TokenRefused.
+
+    Without keys the signature, without a policy the claims are listed and not judged. `now` is seconds since 1970.
+    """
+    walk = _Walk()
+    limit = TOKEN_LIMIT if policy is None else policy.max_size
+    raw = walk.step(
+        "size", lambda: as_bytes(token, limit), expected=f"{limit} or less", got=_length, setting="max_size"
+    )
+    if raw is None:
+        return Explanation(tuple(walk.checks), {}, {})
+    padded = policy is not None and policy.allow_padding
+    parts = walk.step(
+        "form", lambda: heads.split(raw, padded=padded), got=lambda _: "three parts", setting="allow_padding"
+    )
+    if parts is None:
+        return Explanation(tuple(walk.checks), {}, {})
+    rules = heads.HeaderRules() if policy is None else policy.header
+    header = _explain_header(walk, parts.header, rules)
+    head = _explain_key(walk, header, keys, rules)
+    body = walk.step(
+        "payload",
+        lambda: parse(decode(parts.payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members),
+        got=lambda found: f"{len(found)} claims",
+        setting="allow_duplicate_members",
+    )
+    if head is None:
+        walk.skip("signature", "no key to check it with")
+    else:
+        walk.step("signature", lambda: check_signature(head, parts.signed, parts.signature), got=lambda _: "genuine")
+    _explain_claims(walk, body, policy, keys, now)
+    return Explanation(tuple(walk.checks), _listed(header), _listed(body))
+
+
+def _explain_header(walk: _Walk, segment: bytes, rules: heads.HeaderRules) -> dict[str, Any] | None:
+    header = walk.step("header", lambda: heads.parse_header(segment, rules), got=lambda found: f"{len(found)} members")
+    if header is not None:
+        walk.step("extensions", lambda: heads.check_extensions(header, rules), got=lambda _: "none")
+        walk.step("algorithm", lambda: heads.checked_alg(header, rules), setting="algorithms")
+        walk.step("type", lambda: heads.checked_typ(header, rules), setting="typ")
+    return header
+
+
+def _explain_key(
+    walk: _Walk, header: dict[str, Any] | None, keys: KeySet | Key | None, rules: heads.HeaderRules
+) -> heads.Head | None:
+    if header is None or keys is None or any(check.ok is False for check in walk.checks):
+        walk.skip("key", "no keys given" if keys is None else "the header was refused")
+        return None
+    return walk.step(
+        "key", lambda: heads.choose(header, as_keyset(keys), rules), got=lambda head: shown([k.kid for k in head.keys])
+    )
+
+
+def _explain_claims(
+    walk: _Walk, body: dict[str, Any] | None, policy: Policy | None, keys: KeySet | Key | None, now: float
+) -> None:
+    if body is None or policy is None:
+        walk.skip("claims", "no policy given" if policy is None else "the payload was refused")
+        return
+    if keys is not None and as_keyset(keys).issuer is not None:
+        walk.step("keys' issuer", lambda: check_issuer_bound(as_keyset(keys), policy), got=lambda _: "matches")
+    for rule in RULES:
+        refusal, expected = rule.judge(body, policy, now), rule.expected(policy, now)
+        got = rule.got(body[rule.claim]) if rule.claim in body else "" if not rule.claim else "none"
+        if refusal is None:
+            walk.checks.append(Check(rule.name, True, expected, got, rule.setting))
+        else:
+            found = refusal.expected or expected
+            walk.checks.append(Check(rule.name, False, found, got, rule.setting, refusal.reason, refusal.fix))
+
+
+def _length(raw: bytes) -> str:
+    return f"{len(raw)} characters"
+
+
+def _listed(found: dict[str, Any] | None) -> dict[str, str]:
+    """Return members as text for reading; what may be a secret is masked."""
+    return {
+        shown(name): "(masked)" if any(word in name.lower() for word in _MASKED) else shown(value)
+        for name, value in (found or {}).items()
+    }
