@@ -99,7 +99,7 @@ def test_the_document_of_rfc_8414_section_3_2_becomes_a_provider(answer):
         False,
     )
     assert found.offline_scopes == ["offline_access"]
-    assert found.asking.authorize_params == {"prompt": "consent"}
+    assert found.asking.authorize_params == found.asking.device_params == {"prompt": "consent"}
 
 
 def test_the_smallest_document_is_enough(answer):

@@ -117,6 +117,12 @@ def test_a_device_code_is_asked_as_in_rfc_8628_section_3_1(public, stamp, asked)
     assert got.form == {"client_id": "1406020730", "scope": "example_scope"}
 
 
+def test_a_device_asks_for_what_a_person_is_asked_elsewhere(client, stamp, asked):
+    auth0 = client(scopes=["openid"], offline_scopes=["offline_access"], asking={"device_params": {"audience": "a"}})
+    form = asked(device_request(auth0, stamp=stamp)).form
+    assert (form["scope"], form["audience"]) == ("openid offline_access", "a")
+
+
 def test_the_question_for_the_token_is_that_of_rfc_8628_section_3_4(public, stamp):
     body = device_token_request(public, Secret(DEVICE["device_code"]), stamp=stamp).body
     assert sorted(body.split(b"&")) == [

@@ -31,7 +31,7 @@ FIELD_LIMIT: Final = 100
 
 
 def scopes_to_ask(client: Client, scopes: Iterable[str]) -> Scopes:
-    """Return the scopes that are really asked for: these, or the provider's usual ones, and the offline ones once."""
+    """Return the scopes that a person is asked for: these, or the provider's usual ones, and the offline ones once."""
     provider = client.provider
     return Scopes((*(tuple(scopes) or provider.scopes), *provider.offline_scopes))
 

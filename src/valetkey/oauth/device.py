@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from valetkey.errors import InsecureUrl, InvalidInput
+from valetkey.oauth.authorize import scopes_to_ask
 from valetkey.oauth.body import good_members
 from valetkey.oauth.client import PROTECTED, Client, Stamp, ask, merged
 from valetkey.oauth.plain import first, number, visible
 from valetkey.oauth.refusal import bad_answer
-from valetkey.values import EMPTY, Request, Response, Scopes, Secret, secure_url
+from valetkey.values import EMPTY, Request, Response, Secret, secure_url
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -53,11 +54,15 @@ class DeviceAuthorization:
 def device_request(
     client: Client, *, stamp: Stamp, scopes: Iterable[str] = (), extra: Mapping[str, str] = EMPTY
 ) -> Request:
-    """Ask for a device code and a user code (RFC 8628 section 3.1). Raises InvalidInput, InsecureUrl."""
+    """Ask for a device code and a user code (RFC 8628 section 3.1). Raises InvalidInput, InsecureUrl.
+
+    Scopes are those of `scopes_to_ask`, for here too a person consents.
+    """
     asking = client.provider.asking
     # "client_id REQUIRED if the client is not authenticating with the authorization server", and harmless if it is.
-    ours = {asking.scope_param: Scopes(scopes).join(asking.scope_separator), "client_id": client.client_id}
-    return ask(client, "device", merged(EMPTY, ours, extra, PROTECTED), stamp=stamp)
+    wanted = scopes_to_ask(client, scopes).join(asking.scope_separator)
+    ours = {asking.scope_param: wanted, "client_id": client.client_id}
+    return ask(client, "device", merged(asking.device_params, ours, extra, PROTECTED), stamp=stamp)
 
 
 def read_device(client: Client, response: Response) -> DeviceAuthorization:

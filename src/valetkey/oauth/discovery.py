@@ -96,12 +96,14 @@ def _asking(members: Members, host: str, response: Response, *, offline: bool) -
         raise bad_answer(host, response, "no_client_auth", "it takes no client authentication that valetkey knows")
     # Many OpenID providers take S256 and do not say so; only a list without S256 says that it is not taken.
     pkce_methods = _texts(members, "code_challenge_methods_supported")
+    consent = {"prompt": "consent"} if offline else {}
     return Asking(
         token_auth=chosen,
         pkce="off" if pkce_methods and "S256" not in pkce_methods else "S256",
         # "the prompt parameter value MUST contain consent unless other conditions ... are in place" (OpenID Connect
         # Core section 11); a plain OAuth server ignores the parameter.
-        authorize_params={"prompt": "consent"} if offline else {},
+        authorize_params=consent,
+        device_params=consent,
         sends_iss=members.get("authorization_response_iss_parameter_supported") is True,
     )
 
