@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import contextlib
-import hashlib
 import os
 import stat
 from typing import Final
@@ -31,6 +30,8 @@ class KeyFile:
     @property
     def key_id(self) -> bytes:
         """Return a fingerprint of the key: it has 256 bits of entropy, so its hash gives nothing away."""
+        import hashlib  # late: loads OpenSSL a second time, and a fresh token needs no fingerprint
+
         return hashlib.sha256(b"valetkey kek\0" + self._key).digest()[:8]
 
     @property

@@ -81,9 +81,20 @@ class Keyring:
                 cause=f"vault {vault_id.hex()} was made with key {kek_id.hex()}; the key given is {kek.key_id.hex()}",
                 fix="give the key file that was created beside this vault, or restore it; nothing was changed",
             )
+        keyring = cls.tried(stored, kek)
+        if keyring is None:
+            raise VaultDamaged(f"the key in {kek.where} is the right one, but the keyring does not open")
+        return keyring
+
+    @classmethod
+    def tried(cls, stored: bytes, kek: KeyEncryptionKey) -> Keyring | None:
+        """Read a stored keyring if this key opens it, and do not ask why not."""
+        if len(stored) <= _OUTER.size or stored[0] != KEYRING_VERSION:
+            return None
+        _version, vault_id, _kek_id = _OUTER.unpack_from(stored)
         plain = kek.unwrap(stored[_OUTER.size :], _context(vault_id))
         if plain is None or (len(plain) - ID_BYTES) % _KEY.size:
-            raise VaultDamaged(f"the key in {kek.where} is the right one, but the keyring does not open")
+            return None
         return cls(vault_id, plain[:ID_BYTES], list(_KEY.iter_unpack(plain[ID_BYTES:])))
 
     def __repr__(self) -> str:

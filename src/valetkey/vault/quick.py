@@ -32,8 +32,10 @@ def quick_token(connection: str, vault: str, key_file: str) -> str | None:
             store.close()
         if record not in boxes or "keyring" not in boxes:
             return None
-        sealer = Keyring.unwrapped(boxes["keyring"], KeyFile.read(key_file)).sealer()
-        return fresh_token(sealer.open(record, boxes[record]), time.time()) or None
+        keyring = Keyring.tried(boxes["keyring"], KeyFile.read(key_file))
+        if keyring is None:
+            return None
+        return fresh_token(keyring.sealer().open(record, boxes[record]), time.time()) or None
     except (sqlite3.Error, OSError, ValetkeyError, ValueError):
         return None
 

@@ -31,8 +31,7 @@ class MemoryStore:
             if (held.version if held else 0) != seen:
                 return False
             if entry is None:
-                self._entries.pop(name, None)
-                return True
+                return self._entries.pop(name, None) is not None
             version = seen + 1 if seen else self._last_version + 1
             self._last_version = max(self._last_version, version)
             self._entries[name] = replace(entry, version=version)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
+import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from valetkey.audit.line import Line
 from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
@@ -31,20 +31,28 @@ BUSY_SECONDS: Final = 15.0
 
 IDLE_CONNECTIONS: Final = 16
 
-SCHEMA: Final = """
-CREATE TABLE records (
-  name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, due_at INTEGER, box BLOB NOT NULL
-) STRICT;
-CREATE INDEX records_due ON records (due_at, name) WHERE due_at IS NOT NULL;
-CREATE INDEX records_state ON records (name, state);
-CREATE TABLE audit (
-  id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
-  outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL
-) STRICT;
-"""
+SCHEMA: Final = (
+    """CREATE TABLE records (
+         name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, due_at INTEGER,
+         box BLOB NOT NULL
+       ) STRICT""",
+    "CREATE INDEX records_due ON records (due_at, name) WHERE due_at IS NOT NULL",
+    "CREATE INDEX records_state ON records (name, state)",
+    # The highest version of all that was forgotten: a record made anew begins above it, whatever clocks say.
+    "CREATE TABLE forgotten (version INTEGER NOT NULL) STRICT",
+    "INSERT INTO forgotten VALUES (0)",
+    """CREATE TRIGGER records_forgotten AFTER DELETE ON records BEGIN
+         UPDATE forgotten SET version = max(version, OLD.version);
+       END""",
+    """CREATE TABLE audit (
+         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+         outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL
+       ) STRICT""",
+)
 
 _LOAD = "SELECT version, state, due_at, box FROM records WHERE name = ?"
-_INSERT = "INSERT INTO records (name, version, state, due_at, box) VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING"
+_INSERT = """INSERT INTO records (name, version, state, due_at, box)
+  SELECT ?, 1 + version, ?, ?, ? FROM forgotten WHERE true ON CONFLICT (name) DO NOTHING"""
 _UPDATE = "UPDATE records SET version = version + 1, state = ?, due_at = ?, box = ? WHERE name = ? AND version = ?"
 _DELETE = "DELETE FROM records WHERE name = ? AND version = ?"
 _NAMES = "SELECT name FROM records WHERE name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?"
@@ -59,13 +67,13 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._idle: deque[_Pooled] = deque()
         self._pid = os.getpid()
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> SqliteStore:
         """Open the file, or create it with mode 0600; raises VaultMissing, VaultUnreadable or StoreUnavailable."""
-        if not path.exists():
+        if not _there(path):
             if not create:
                 raise VaultMissing(
                     f"there is no vault at {path}",
@@ -95,9 +103,7 @@ class SqliteStore:
             due_at = _millis(entry.due_at)
             if seen:
                 return connection.execute(_UPDATE, (entry.state, due_at, entry.box, name, seen)).rowcount == 1
-            # Milliseconds since 1970: more than any record of this name can have counted up to before.
-            version = time.time_ns() // 1_000_000
-            return connection.execute(_INSERT, (name, version, entry.state, due_at, entry.box)).rowcount == 1
+            return connection.execute(_INSERT, (name, entry.state, due_at, entry.box)).rowcount == 1
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Return names in order."""
@@ -132,7 +138,7 @@ class SqliteStore:
             return
         with suppress(IndexError):
             while True:
-                self._idle.pop().close()
+                self._idle.pop()[1].close()
 
     def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         with self._connection() as connection:
@@ -145,26 +151,68 @@ class SqliteStore:
             _ABANDONED.append(self._idle)
             self._idle, self._pid = deque(), os.getpid()
         try:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = _connect(self.path)
+            file, connection = self._take()
             try:
                 yield connection
             finally:
                 if len(self._idle) < IDLE_CONNECTIONS and not connection.in_transaction:
-                    self._idle.append(connection)
+                    self._idle.append((file, connection))
                 else:
                     connection.close()
         except sqlite3.Error as refusal:
             _explain(refusal, self.path)
 
+    def _take(self) -> _Pooled:
+        """Return a connection to the file that has our path now.
+
+        SQLite goes on reading and writing a file that was deleted or replaced, and what is written there is lost.
+        """
+        file = _identity(self.path)
+        with suppress(IndexError):
+            while True:
+                pooled = self._idle.pop()
+                if pooled[0] == file:
+                    return pooled
+                # Not closed: the last to close a WAL file deletes what lies beside the path, which is another's now.
+                _ABANDONED.append(pooled)
+        return file, _connect(self.path)
+
     def __repr__(self) -> str:
         return f"<SqliteStore {self.path}>"
 
 
-_ABANDONED: Final[list[deque[sqlite3.Connection]]] = []
-"""Connections inherited by a fork, kept so that the garbage collector does not close them under the parent."""
+_Pooled: TypeAlias = tuple[tuple[int, int] | None, sqlite3.Connection]
+"""Which file (device and inode), and a connection to it."""
+
+_ABANDONED: Final[list[object]] = []
+"""Connections of a parent process, or to a file that is gone: kept, so that the garbage collector does not close them."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # on the way of every token: a third of what Path.stat costs
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _there(path: Path) -> bool:
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as refusal:
+        raise VaultUnreadable(
+            f"{str(path)!r} cannot be looked at: {_said(refusal)}",
+            fix="check the path, and owner and permissions of its folders",
+        ) from None
+    if stat.S_ISREG(kind):
+        return True
+    raise VaultUnreadable(f"{path} is not a file", fix="name a file with --vault or VALETKEY_VAULT")
+
+
+def _said(refusal: OSError | ValueError) -> str:
+    return getattr(refusal, "strerror", "") or str(refusal)
 
 
 def _touch(path: Path) -> None:
@@ -199,7 +247,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             header = connection.execute("PRAGMA application_id").fetchone()[0]
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if header == 0 and tables == 0:
-                for statement in filter(str.strip, SCHEMA.split(";")):
+                for statement in SCHEMA:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -243,13 +291,16 @@ def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
     raise StoreUnavailable(f"{path} cannot be used now: {what}", fix=fix, sqlite=name) from None
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def _span(prefix: str) -> tuple[str, str]:
     """Return the range of names that begin with a prefix; names are ASCII, so the next code point ends it."""
     return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else chr(0x10FFFF)
 
 
 def _millis(moment: datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)
+    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _moment(millis: int | None) -> datetime | None:
@@ -257,4 +308,4 @@ def _moment(millis: int | None) -> datetime | None:
 
 
 def _aware(millis: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)
+    return _EPOCH + timedelta(milliseconds=millis)

@@ -1,0 +1,1 @@
+"""Programs that measure valetkey against peers, in one run, as ratios."""
