@@ -1,22 +1,107 @@
-"""Face: what `valetkey.open()` gives; the vault's keeper with the injectors as its methods."""
+"""Face: what `valetkey.open()` gives; the vault's keeper with the injectors as its methods.
+
+The HTTP clients are imported by the methods that need them: valetkey depends on none of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from valetkey.errors import InvalidInput
 from valetkey.transport.sync import Transport
 from valetkey.vault.akeeper import AsyncKeeper
 from valetkey.vault.keeper import Keeper
 from valetkey.vault.opening import default_path, open_world
 
+if TYPE_CHECKING:
+    import httpx
+    from aiohttp import ClientMiddlewareType
+    from requests.adapters import BaseAdapter
+
+    from valetkey.inject.httpx import AsyncTransport as HttpxAsyncTransport
+    from valetkey.inject.httpx import Auth as HttpxAuth
+    from valetkey.inject.httpx import Transport as HttpxTransport
+    from valetkey.inject.requests import Adapter as RequestsAdapter
+    from valetkey.inject.requests import Auth as RequestsAuth
+    from valetkey.inject.requests import Session as RequestsSession
+
 
 class Vault(Keeper):
-    """Keep OAuth2 connections and hand out fresh tokens, for scripts and threads."""
+    """Keep OAuth2 connections and hand out fresh tokens, for scripts and threads.
+
+    The methods that put tokens on requests raise InvalidInput where the HTTP client is not installed; docs/inject.md.
+    """
+
+    def transport(self, name: str, inner: httpx.BaseTransport | None = None) -> HttpxTransport:
+        """Return a transport for httpx.Client; `inner` sends (default: httpx.HTTPTransport())."""
+        with _needed("httpx"):
+            from valetkey.inject.httpx import Transport as Made
+        return Made(self, name, inner)
+
+    def async_transport(self, name: str, inner: httpx.AsyncBaseTransport | None = None) -> HttpxAsyncTransport:
+        """Return a transport for httpx.AsyncClient; `inner` sends (default: httpx.AsyncHTTPTransport())."""
+        return AsyncVault(self).transport(name, inner)
+
+    def auth(self, name: str) -> HttpxAuth:
+        """Return the short form for httpx: `auth=` of a client (sync or async) or of one request."""
+        with _needed("httpx"):
+            from valetkey.inject.httpx import Auth as Made
+        return Made(self, AsyncKeeper(self), name)
+
+    def requests_adapter(self, name: str, inner: BaseAdapter | None = None) -> RequestsAdapter:
+        """Return an adapter to mount on "https://" and "http://" of a requests.Session; `session` does that."""
+        with _needed("requests"):
+            from valetkey.inject.requests import Adapter as Made
+        return Made(self, name, inner)
+
+    def session(self, name: str, inner: BaseAdapter | None = None) -> RequestsSession:
+        """Return a requests.Session that goes through the adapter; `inner` sends (default: requests' HTTPAdapter())."""
+        with _needed("requests"):
+            from valetkey.inject.requests import Session as Made
+        return Made(self.requests_adapter(name, inner))
+
+    def requests_auth(self, name: str) -> RequestsAuth:
+        """Return the short form for requests: `auth=` of a session or of one request."""
+        with _needed("requests"):
+            from valetkey.inject.requests import Auth as Made
+        return Made(self, name)
+
+    def aiohttp_middleware(self, name: str) -> ClientMiddlewareType:
+        """Return a middleware for aiohttp.ClientSession(middlewares=(…,))."""
+        return AsyncVault(self).aiohttp_middleware(name)
 
 
 class AsyncVault(AsyncKeeper):
-    """Keep OAuth2 connections and hand out fresh tokens, for asyncio."""
+    """Keep OAuth2 connections and hand out fresh tokens, for asyncio.
+
+    The methods that put tokens on requests raise InvalidInput where the HTTP client is not installed; docs/inject.md.
+    """
+
+    def transport(self, name: str, inner: httpx.AsyncBaseTransport | None = None) -> HttpxAsyncTransport:
+        """Return a transport for httpx.AsyncClient; `inner` sends (default: httpx.AsyncHTTPTransport())."""
+        with _needed("httpx"):
+            from valetkey.inject.httpx import AsyncTransport as Made
+        return Made(self, name, inner)
+
+    def async_transport(self, name: str, inner: httpx.AsyncBaseTransport | None = None) -> HttpxAsyncTransport:
+        """Return the same as `transport`, under the name it has in Vault."""
+        return self.transport(name, inner)
+
+    def auth(self, name: str) -> HttpxAuth:
+        """Return the short form for httpx: `auth=` of a client (sync or async) or of one request."""
+        with _needed("httpx"):
+            from valetkey.inject.httpx import Auth as Made
+        return Made(self.sync, self, name)
+
+    def aiohttp_middleware(self, name: str) -> ClientMiddlewareType:
+        """Return a middleware for aiohttp.ClientSession(middlewares=(…,))."""
+        with _needed("aiohttp"):
+            from valetkey.inject.aiohttp import middleware as made
+        return made(self, name)
 
 
 def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.open`
@@ -55,3 +140,18 @@ def open_async(
 ) -> AsyncVault:
     """Open the vault for asyncio; opening itself takes milliseconds and blocks. Raises as `open` does."""
     return AsyncVault(open(path, key_file=key_file, create=create, actor=actor))
+
+
+@contextmanager
+def _needed(package: str) -> Iterator[None]:
+    """Say what to install where a client that somebody wants to use is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != package:
+            raise
+        raise InvalidInput(
+            f"{package} is not installed, or too old",
+            cause="valetkey puts tokens on the requests of the HTTP client you use, and brings none along",
+            fix=f"pip install --upgrade {package}",
+        ) from None

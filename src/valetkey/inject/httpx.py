@@ -1,0 +1,254 @@
+"""Put a token on the requests of httpx: a transport, which sees every hop, and a short form for `auth=`.
+
+    client = httpx.Client(transport=vault.transport("google/alice"))
+    client = httpx.Client(auth=vault.auth("google/alice"))
+
+The transport sends a copy of the request that carries the token, so the client's own request, its hooks, its history
+and its redirects never hold it. What may not be here: the rule (rule.py) and the decisions (carrier.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from valetkey.inject import rule
+from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
+from valetkey.inject.quiet import hush_http2
+from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
+from valetkey.inject.rule import Target
+from valetkey.inject.source import AsyncSource, Source
+from valetkey.vault.views import Credential
+
+
+class Transport(httpx.BaseTransport):
+    """Send through `inner` (default: httpx.HTTPTransport()), with the connection's token where it may go.
+
+    Proxies, certificates and HTTP/2 are the inner transport's: httpx does not apply a client's own to a transport it
+    is given. Requests raise httpx's errors, and those of `Keeper.token` where there is no token to send.
+    """
+
+    def __init__(self, source: Source, name: str, inner: httpx.BaseTransport | None = None) -> None:
+        hush_http2()
+        self._source = source
+        self._carrier = Carrier(name)
+        self._inner = inner if inner is not None else httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one hop, and once more with another token if the API refuses the first."""
+        credential, target = self._source.credential(self._carrier.name), _target(request)
+        put = self._carrier.put(credential, target, request.headers)
+        if put is None:
+            return self._inner.handle_request(request)
+        rewind = _rewind_of(request.stream)
+        response = self._inner.handle_request(_carrying(request, put))
+        if response.status_code != UNAUTHORIZED:
+            return response
+        try:
+            other = self._carrier.another(self._source, credential, target)
+            if other is None or rewind is None or not rewind():
+                return response
+            put = rule.headers(other, request.headers)
+        except BaseException:
+            response.close()
+            raise
+        _discard(response)
+        response = self._inner.handle_request(_carrying(request, put))
+        self._carrier.replayed(other, target, response.status_code)
+        return response
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self._inner.__exit__(exc_type, exc_value, traceback)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} for {self._carrier.name} over {type(self._inner).__name__}>"
+
+
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """Send through `inner` (default: httpx.AsyncHTTPTransport()); see Transport. asyncio only."""
+
+    def __init__(self, source: AsyncSource, name: str, inner: httpx.AsyncBaseTransport | None = None) -> None:
+        hush_http2()
+        self._source = source
+        self._carrier = Carrier(name)
+        self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one hop, and once more with another token if the API refuses the first."""
+        credential, target = await self._source.credential(self._carrier.name), _target(request)
+        put = self._carrier.put(credential, target, request.headers)
+        if put is None:
+            return await self._inner.handle_async_request(request)
+        rewind = _rewind_of(request.stream)
+        response = await self._inner.handle_async_request(_carrying(request, put))
+        if response.status_code != UNAUTHORIZED:
+            return response
+        try:
+            other = await self._carrier.another_async(self._source, credential, target)
+            if other is None or rewind is None or not rewind():
+                return response
+            put = rule.headers(other, request.headers)
+        except BaseException:
+            await response.aclose()
+            raise
+        await _discard_async(response)
+        response = await self._inner.handle_async_request(_carrying(request, put))
+        self._carrier.replayed(other, target, response.status_code)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._inner.__aexit__(exc_type, exc_value, traceback)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} for {self._carrier.name} over {type(self._inner).__name__}>"
+
+
+class Auth(httpx.Auth):
+    """Be the short form: `auth=` of a client or of one request, for httpx.Client and httpx.AsyncClient.
+
+    httpx runs this once and its redirects below, dropping Authorization where they lead to another origin. So it sets
+    Authorization and no provider header, a redirect to another of the connection's hosts goes without the token, and
+    the client's hooks see the header. A 401 that came by a redirect is not replayed: the first hop may have acted.
+    """
+
+    def __init__(self, source: Source, async_source: AsyncSource, name: str) -> None:
+        hush_http2()
+        self._source = source
+        self._async_source = async_source
+        self._carrier = Carrier(name)
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Put the token on, and once another one if the API refuses the first."""
+        credential, target = self._source.credential(self._carrier.name), _target(request)
+        put = self._carrier.put(credential, target, request.headers)
+        if put is None:
+            yield request
+            return
+        rewind = _rewind_of(request.stream)
+        with _lent(request, credential):
+            response = yield request
+            if response.status_code != UNAUTHORIZED or response.request is not request:
+                return
+            other = self._carrier.another(self._source, credential, target)
+        if other is None or rewind is None or not rewind():
+            return
+        with _lent(request, other):
+            response = yield request
+        if response.request is request:
+            self._carrier.replayed(other, target, response.status_code)
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Put the token on, and once another one if the API refuses the first."""
+        credential, target = await self._async_source.credential(self._carrier.name), _target(request)
+        put = self._carrier.put(credential, target, request.headers)
+        if put is None:
+            yield request
+            return
+        rewind = _rewind_of(request.stream)
+        with _lent(request, credential):
+            response = yield request
+            if response.status_code != UNAUTHORIZED or response.request is not request:
+                return
+            other = await self._carrier.another_async(self._async_source, credential, target)
+        if other is None or rewind is None or not rewind():
+            return
+        with _lent(request, other):
+            response = yield request
+        if response.request is request:
+            self._carrier.replayed(other, target, response.status_code)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} for {self._carrier.name}>"
+
+
+@contextmanager
+def _lent(request: httpx.Request, credential: Credential) -> Iterator[None]:
+    """Let a request hold the token while it is sent; sent again by its owner, it must not look like the owner's own."""
+    request.headers["Authorization"] = rule.headers(credential, ())["Authorization"]
+    try:
+        yield
+    finally:
+        request.headers.pop("Authorization", None)
+
+
+def _target(request: httpx.Request) -> Target:
+    url = request.url
+    return Target(url.scheme, url.raw_host.decode("ascii"), url.port)
+
+
+def _carrying(request: httpx.Request, put: Mapping[str, str]) -> httpx.Request:
+    """Return a copy of the request with our header lines; none of them is in the original."""
+    lines = request.headers.raw + [(name.encode("ascii"), value.encode("ascii")) for name, value in put.items()]
+    return httpx.Request(
+        request.method, request.url, headers=lines, stream=request.stream, extensions=request.extensions
+    )
+
+
+def _rewind_of(stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> Rewind | None:
+    """Return how to wind a body back; None for generators and whatever else can be read once."""
+    if isinstance(stream, httpx.ByteStream):
+        return nothing_to_rewind
+    if not isinstance(stream, httpx.SyncByteStream):
+        return None
+    # httpx has no public word for "this body is an open file". Where these names are gone, nothing is replayed.
+    fields = getattr(stream, "fields", None)
+    if fields is None:
+        return bookmark([getattr(stream, "_stream", None)])
+    files = (getattr(field, "file", b"") for field in fields)
+    return bookmark(file for file in files if not isinstance(file, str | bytes))
+
+
+def _discard(response: httpx.Response) -> None:
+    """Read what is left of a short answer, so that its connection is used again, and close it."""
+    with suppress(httpx.TransportError):
+        if isinstance(response.stream, httpx.SyncByteStream):
+            left = DRAINED_MOST
+            for chunk in response.stream:
+                left -= len(chunk)
+                if left < 0:
+                    break
+    response.close()
+
+
+async def _discard_async(response: httpx.Response) -> None:
+    """Read what is left of a short answer, so that its connection is used again, and close it."""
+    try:
+        with suppress(httpx.TransportError):
+            if isinstance(response.stream, httpx.AsyncByteStream):
+                left = DRAINED_MOST
+                async for chunk in response.stream:
+                    left -= len(chunk)
+                    if left < 0:
+                        break
+    finally:
+        await response.aclose()
