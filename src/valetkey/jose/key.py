@@ -161,14 +161,18 @@ class Key:
         seal = serialization.BestAvailableEncryption(secret) if secret else serialization.NoEncryption()
         return material.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, seal)
 
-    def head(self, typ: str) -> bytes:
-        """Return the encoded header for tokens of this type, with the dot that follows it."""
-        found: bytes | None = self.memo.get(typ)
+    def head(self, typ: str, *, thumbprint: bool = True) -> bytes:
+        """Return the encoded header for tokens of this type, with the dot that follows it.
+
+        A `kid` that is only the key's thumbprint is left out with `thumbprint=False`.
+        """
+        place = typ if thumbprint else f"{typ}\0"
+        found: bytes | None = self.memo.get(place)
         if found is None:
             # The thumbprint of a shared secret is a hash to guess the secret by (RFC 7638 section 7): it never travels.
-            named = {"kid": self.kid} if self.named or not self.is_secret else {}
+            named = {"kid": self.kid} if self.named or (thumbprint and not self.is_secret) else {}
             members = {"alg": self.alg, **({"typ": typ} if typ else {}), **named}
-            found = self.memo[typ] = encode(msgspec.json.encode(members)) + b"."
+            found = self.memo[place] = encode(msgspec.json.encode(members)) + b"."
         return found
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

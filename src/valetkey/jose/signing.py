@@ -45,10 +45,12 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
     typ: str = "JWT",
     claims: Mapping[str, Any] | None = None,
     allow_long_lifetime: bool = False,
+    thumbprint: bool = True,
 ) -> str:
     """Return a signed JWT with `iat`, `exp` and `jti`.
 
     `now` is seconds since 1970. `claims` adds others; it may not name those that have an argument of their own.
+    `thumbprint=False` leaves out a `kid` that was not given, for verifiers that know the key by another name.
     Raises InvalidInput (code config_error) for what cannot be meant, KeyRefused if the key cannot sign.
     """
     if not (isfinite(now) and now >= 0):
@@ -65,7 +67,7 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
     body["jti"] = jti
     if claims is not None:
         _add(body, claims)
-    return _finish(key, key.head(typ), _json(body))
+    return _finish(key, key.head(typ) if thumbprint else key.head(typ, thumbprint=False), _json(body))
 
 
 def sign_bytes(payload: bytes, key: Key, *, typ: str = "") -> str:

@@ -59,6 +59,7 @@ def assertion(
         lifetime=lifetime,
         scope=Scopes(scopes) or None,
         claims=claims,
+        thumbprint=False,  # the provider knows the key by the name it gave it, or by none
     )
     return Secret(signed)
 

@@ -102,6 +102,7 @@ class PrivateKeyJwt:
             subject=draft.client_id,
             audience=draft.audience,
             lifetime=ASSERTION_LIFETIME,
+            thumbprint=False,  # the provider knows the key by the name it gave it, or by none
         )
         # client_id is optional beside the assertion (RFC 7521 section 4.2); Microsoft Entra wants it.
         return draft.adding(

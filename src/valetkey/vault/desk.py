@@ -89,7 +89,9 @@ class Desk:
 
     def client(self, app: App, provider: Provider) -> Client:
         """Return the OAuth client of an app."""
-        method = app.token_auth or provider.asking.token_auth
+        # A service account proves itself by its assertion and has no secret (Google, Salesforce; RFC 7521 section 4.1).
+        by_key = app.secret is None and app.private_key is not None and provider.asking.token_auth != "private_key_jwt"
+        method = app.token_auth or ("none" if by_key else provider.asking.token_auth)
         key = None
         if method == "private_key_jwt":
             key = self.key(app)
