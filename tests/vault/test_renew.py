@@ -466,3 +466,18 @@ def test_the_providers_own_margin_is_learned_with_the_tokens(desk):
     world.advance(61)
     drive(obtain(desk, "acme/alice", ANY), world)
     assert world.store.load(RECORD).due_at == world.now + timedelta(seconds=600 - 30)
+
+
+def test_a_refusal_that_comes_after_a_new_consent_is_of_the_past(desk):
+    world = ready(desk, [refusal("invalid_grant")])
+
+    def consent(question):
+        if isinstance(question, Send):
+            entry = world.store.load(RECORD)
+            new = a_connection(refresh="refresh-of-a-new-consent", expires_in=7200.0, generation=2)
+            world.store.swap(RECORD, entry.version, desk.seal_connection(new, world.now.timestamp()))
+
+    world.before = consent
+    served = drive(obtain(desk, "acme/alice", ANY), world)
+    assert served.token.reveal() == "access-1", "the token of the new consent, and no error"
+    assert held(desk, world).state(world.now.timestamp()) == "active"

@@ -89,7 +89,9 @@ def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
         claim = yield from _claim(desk, connection, entry.version if entry else 0)
         if claim is None:
             continue  # somebody else was first: look again
-        return (yield from _renew(claim, verdict.fallback))
+        served = yield from _renew(claim, verdict.fallback)
+        if served is not None:
+            return served
 
 
 def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
@@ -115,8 +117,8 @@ def _claim(desk: Desk, connection: Connection, version: int) -> Plan[Claim | Non
     return Claim(desk, app, provider, client, claimed, version + 1, connection.intent) if done else None
 
 
-def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve]:
-    """Send, save, and give the new token; on a passing failure give the fallback."""
+def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
+    """Send, save, and give the new token; on a passing failure give the fallback; None: look again."""
     name = claim.connection.name
     try:
         request = yield from _ready(claim)
@@ -222,10 +224,12 @@ def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = Fals
     return renewed
 
 
-def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Plan[Serve]:
+def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Plan[Serve | None]:
     """Write a failure down; give the fallback while it lives, unless the failure is about the caller."""
     settled = yield from _settle(claim, refusal, spent=not isinstance(refusal, Weather) or refusal.sent)
     yield from _note("refresh.failed", claim.connection.name, "failed", refusal.code)
+    if settled is None:
+        return None  # the record has moved on while we asked: what we were told is of the past
     if fallback is not None:
         return Serve(fallback, 0.0)
     trouble = settled.trouble
@@ -234,8 +238,8 @@ def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Pla
     raise refusal
 
 
-def _settle(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Plan[Connection]:
-    """Give the claim back with the failure written down."""
+def _settle(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Plan[Connection | None]:
+    """Give the claim back with the failure written down; None if the claim was not ours any more."""
     moment = (yield from now()).timestamp()
     jitter = int.from_bytes((yield from luck(2)), "big") / 0xFFFF
     before = claim.connection
@@ -246,7 +250,8 @@ def _settle(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Plan[Connec
         trouble=_trouble(claim, refusal, moment, jitter) if isinstance(refusal, ProviderError) else before.trouble,
     )
     with suppress(StoreUnavailable):  # then the lease lapses by itself, and the open intent tells the rest
-        yield from swap(claim.record, claim.version, claim.desk.seal_connection(settled, moment))
+        if not (yield from swap(claim.record, claim.version, claim.desk.seal_connection(settled, moment))):
+            return None
     return settled
 
 
