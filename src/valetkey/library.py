@@ -5,6 +5,7 @@ The HTTP clients are imported by the methods that need them: valetkey depends on
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -127,8 +128,10 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
 
 @lru_cache(maxsize=1)
 def _transport() -> Transport:
-    """Return the one transport of this process: its connections are kept and used again."""
-    return Transport()
+    """Return the one transport of this process: its connections are kept and used again, until the end."""
+    transport = Transport()
+    atexit.register(transport.close)
+    return transport
 
 
 def open_async(

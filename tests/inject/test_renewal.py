@@ -196,9 +196,9 @@ def test_32_threads_that_are_refused_at_once_cost_one_refresh(api, source):
     AllTogether(api, 32)
     limits = httpx.Limits(max_connections=64)
     inner = httpx.HTTPTransport(limits=limits)
-    with httpx.Client(transport=for_httpx.Transport(source, source.name, inner)) as client:
-        with ThreadPoolExecutor(32) as pool:
-            statuses = list(pool.map(lambda _: client.get(api.url(), timeout=30).status_code, range(32)))
+    transport = for_httpx.Transport(source, source.name, inner)
+    with httpx.Client(transport=transport, timeout=30) as client, ThreadPoolExecutor(32) as pool:
+        statuses = list(pool.map(lambda _: client.get(api.url()).status_code, range(32)))
     assert (statuses, source.refreshes) == ([200] * 32, 1)
     assert sorted(api.tokens()) == [FIRST] * 32 + [SECOND] * 32
 
