@@ -1,21 +1,50 @@
-"""The front door to jose/: the same words, with this machine's clock and random token ids.
+"""The front door to jose/: the same words, with this machine's clock, random token ids, and its network.
 
+`sign`, `verify` and `explain` are functions. `Verifier` and `AsyncVerifier` hold a policy and keys, which may be
+`RemoteKeys`: then they fetch what they need, and renew it beside the work.
 What may not be here: rules of its own. Whatever is decided is decided in jose/.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from valetkey import jose
-from valetkey.jose import Claims, Explanation, Key, KeySet, Policy
+from valetkey.effects import Effect, Note, Now, Send, Sleep
+from valetkey.errors import TokenRefused
+from valetkey.jose import Claims, Explanation, Key, KeySet, Policy, RemoteKeys
+from valetkey.jose.remote import ROTATED
 from valetkey.jose.signing import LIFETIME
+from valetkey.run import arun, run
 
-__all__ = ["Claims", "Explanation", "Key", "KeySet", "Policy", "explain", "sign", "verify"]
+if TYPE_CHECKING:
+    import asyncio
+
+    from valetkey.transport import AsyncTransport, Transport
+
+__all__ = [
+    "AsyncVerifier",
+    "Claims",
+    "Explanation",
+    "Key",
+    "KeySet",
+    "Policy",
+    "RemoteKeys",
+    "Verifier",
+    "explain",
+    "sign",
+    "verify",
+]
+
+Keys: TypeAlias = KeySet | Key | RemoteKeys
+
+log: Final = logging.getLogger("valetkey.jose")
 
 
 def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 9068, none positional
@@ -58,3 +87,143 @@ def verify(token: str | bytes, keys: KeySet | Key, policy: Policy) -> Claims:
 def explain(token: str | bytes, policy: Policy | None = None, keys: KeySet | Key | None = None) -> Explanation:
     """Return every check of a token with pass or fail, as of now; for people, not for letting somebody in."""
     return jose.explain(token, policy, keys, now=time.time())
+
+
+class Verifier:
+    """Verify tokens by one policy, with keys given or fetched. Share one between all threads.
+
+    `transport` is the one that fetches; its own if none is given. Nothing is fetched before the first token.
+    """
+
+    def __init__(self, policy: Policy, keys: Keys, *, transport: Transport | None = None) -> None:
+        self.policy = policy
+        self.keys = keys
+        self._world = _World(transport)
+        self._renewing = threading.Lock()
+
+    def verify(self, token: str | bytes) -> Claims:
+        """Return the claims of a token; raises TokenRefused. Waits for a fetch only if no known key will do."""
+        keys = self.keys
+        if not isinstance(keys, RemoteKeys):
+            return jose.verify(token, keys, self.policy, now=time.time())
+        claims = _at_once(token, self.policy, keys)
+        if claims is None:
+            return run(jose.verified(token, self.policy, keys), self._world)
+        if keys.due(time.time()) and self._renewing.acquire(blocking=False):
+            threading.Thread(target=self._renew, args=(keys,), name="valetkey-jwks", daemon=True).start()
+        return claims
+
+    def explain(self, token: str | bytes) -> Explanation:
+        """Return every check of a token, with the keys as they are known now; nothing is fetched."""
+        return explain(token, self.policy, _at_hand(self.keys))
+
+    def _renew(self, keys: RemoteKeys) -> None:
+        try:
+            run(keys.refresh(), self._world)
+        finally:
+            self._renewing.release()
+
+
+class AsyncVerifier:
+    """Verify tokens by one policy, with keys given or fetched, without blocking the event loop.
+
+    Share one between all tasks of a loop. If the task that fetches is cancelled, another of those waiting takes over.
+    """
+
+    def __init__(self, policy: Policy, keys: Keys, *, transport: AsyncTransport | None = None) -> None:
+        self.policy = policy
+        self.keys = keys
+        self._world = _AsyncWorld(transport)
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def verify(self, token: str | bytes) -> Claims:
+        """Return the claims of a token; raises TokenRefused. Waits for a fetch only if no known key will do."""
+        keys = self.keys
+        if not isinstance(keys, RemoteKeys):
+            return jose.verify(token, keys, self.policy, now=time.time())
+        claims = _at_once(token, self.policy, keys)
+        if claims is None:
+            return await arun(jose.verified(token, self.policy, keys), self._world)
+        if keys.due(time.time()) and (self._renewing is None or self._renewing.done()):
+            import asyncio
+
+            self._renewing = asyncio.create_task(arun(keys.refresh(), self._world), name="valetkey-jwks")
+        return claims
+
+    def explain(self, token: str | bytes) -> Explanation:
+        """Return every check of a token, with the keys as they are known now; nothing is fetched."""
+        return explain(token, self.policy, _at_hand(self.keys))
+
+
+def _at_once(token: str | bytes, policy: Policy, remote: RemoteKeys) -> Claims | None:
+    """Return the claims if the keys at hand will do; None if the plan must be asked, which may fetch newer ones."""
+    moment = time.time()
+    keys = remote.ready(moment)
+    if keys is None:
+        return None
+    try:
+        return jose.verify(token, keys, policy, now=moment)
+    except TokenRefused as refusal:
+        if refusal.reason not in ROTATED:
+            raise
+        return None
+
+
+def _at_hand(keys: Keys) -> KeySet | Key | None:
+    return keys.ready(time.time()) if isinstance(keys, RemoteKeys) else keys
+
+
+class _World:
+    """Answer the questions of the plans of jose/: the network, the clock, and the log for alarms."""
+
+    def __init__(self, transport: Transport | None) -> None:
+        self._transport = transport
+
+    def answer(self, question: Effect) -> Any:
+        match question:
+            case Send(request):
+                if self._transport is None:
+                    from valetkey.transport import Transport  # late: many verifiers never fetch
+
+                    self._transport = Transport()
+                return self._transport.send(request)
+            case Sleep(seconds):
+                time.sleep(seconds)
+                return None
+            case _:
+                return _answer(question)
+
+
+class _AsyncWorld:
+    """Answer the same questions without blocking."""
+
+    def __init__(self, transport: AsyncTransport | None) -> None:
+        self._transport = transport
+
+    async def answer(self, question: Effect) -> Any:
+        match question:
+            case Send(request):
+                if self._transport is None:
+                    from valetkey.transport import AsyncTransport  # late: many verifiers never fetch
+
+                    self._transport = AsyncTransport()
+                return await self._transport.send(request)
+            case Sleep(seconds):
+                import asyncio
+
+                await asyncio.sleep(seconds)
+                return None
+            case _:
+                return _answer(question)
+
+
+def _answer(question: Effect) -> datetime | None:
+    match question:
+        case Now():
+            return datetime.now(UTC)
+        case Note(event):
+            log.critical("%s %s: %s", event.kind, event.subject, event.reason)
+            return None
+        case _:
+            message = f"a plan of jose/ asked for {type(question).__name__}"
+            raise TypeError(message)

@@ -1,6 +1,7 @@
 """Keys and a forger: tokens of any shape, signed for real, written without any of our own code.
 
-What may not be here: imports of valetkey beyond its keys. Tokens are made with `json`, `base64` and cryptography.
+And a world for plans: one clock, and an issuer whose answers are a list.
+What may not be here: our own signing or verifying. Tokens are made with `json`, `base64` and cryptography.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import base64
 import hashlib
 import hmac
 import json
+from collections import deque
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -16,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from valetkey.effects import Note, Now, Send, Sleep
+from valetkey.errors import ValetkeyError
 from valetkey.jose import Key, KeySet, Policy
 
 NOW = 1_790_000_000
@@ -113,3 +118,62 @@ class Forge:
 @pytest.fixture(scope="session")
 def forge() -> Forge:
     return Forge()
+
+
+class World:
+    """Run plans in turns over one clock. `answers` is what the issuer says: a Response, an error, or a callable."""
+
+    def __init__(self, answer=None):
+        self.clock = float(NOW)
+        self.answer = answer
+        self.sent = []
+        self.notes = []
+        self.note_error = None
+        self.latency = 0.0
+
+    def run(self, *plans):
+        """Interleave plans; a Send is answered after `latency` seconds of the clock. Returns results or errors."""
+        results = {}
+        ready = deque((number, plan, None, False) for number, plan in enumerate(plans))
+        asleep = []
+        while ready or asleep:
+            if not ready:
+                asleep.sort(key=lambda item: item[0])
+                self.clock = max(self.clock, asleep[0][0])
+                while asleep and asleep[0][0] <= self.clock:
+                    _, item = asleep.pop(0)
+                    ready.append(item)
+            number, plan, answer, thrown = ready.popleft()
+            try:
+                question = plan.throw(answer) if thrown else plan.send(answer)
+            except StopIteration as end:
+                results[number] = end.value
+                continue
+            except ValetkeyError as error:
+                results[number] = error
+                continue
+            match question:
+                case Now():
+                    ready.append((number, plan, datetime.fromtimestamp(self.clock, UTC), False))
+                case Sleep(seconds):
+                    asleep.append((self.clock + seconds, (number, plan, None, False)))
+                case Note(event):
+                    self.notes.append(event)
+                    ready.append((number, plan, self.note_error, self.note_error is not None))
+                case Send(request):
+                    self.sent.append(request)
+                    said = self.answer(request) if callable(self.answer) else self.answer
+                    item = (number, plan, said, isinstance(said, Exception))
+                    asleep.append((self.clock + self.latency, item))
+        return [results[number] for number in range(len(plans))]
+
+    def one(self, plan):
+        result = self.run(plan)[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+@pytest.fixture(scope="session")
+def new_world() -> type[World]:
+    return World

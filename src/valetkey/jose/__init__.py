@@ -5,6 +5,7 @@ from valetkey.jose.explaining import Check, Explanation, explain
 from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet
 from valetkey.jose.policy import Policy
+from valetkey.jose.remote import RemoteKeys, verified
 from valetkey.jose.signing import sign, sign_bytes
 from valetkey.jose.verifying import verify, verify_bytes
 
@@ -15,9 +16,11 @@ __all__ = [
     "Key",
     "KeySet",
     "Policy",
+    "RemoteKeys",
     "explain",
     "sign",
     "sign_bytes",
+    "verified",
     "verify",
     "verify_bytes",
 ]

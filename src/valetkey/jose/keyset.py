@@ -28,23 +28,31 @@ class KeySet:
     """Hold keys, looked up by `kid`. Read-only; iterable.
 
     `issuer` binds the set to one issuer: no policy for another may use it (rfc8725bis section 3.8). `skipped` says
-    why entries of a published set were left out.
+    why entries of a published set were left out. With `allow_shared_kid`, keys for different algorithms may have one
+    kid, as some issuers publish them; the header's `alg` then chooses.
     """
 
     __slots__ = ("_by_kid", "_keys", "heads", "issuer", "skipped")
 
-    _by_kid: dict[str, Key]
+    _by_kid: dict[str, tuple[Key, ...]]
     _keys: tuple[Key, ...]
     heads: dict[bytes, Any]
     issuer: str | None
     skipped: tuple[str, ...]
 
-    def __init__(self, keys: Iterable[Key], *, issuer: str | None = None, skipped: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        *,
+        issuer: str | None = None,
+        skipped: tuple[str, ...] = (),
+        allow_shared_kid: bool = False,
+    ) -> None:
         chosen = tuple(keys)
-        _check(chosen)
+        _check(chosen, allow_shared_kid=allow_shared_kid)
         set_once = super().__setattr__
         set_once("_keys", chosen)
-        set_once("_by_kid", {key.kid: key for key in chosen})
+        set_once("_by_kid", {name: tuple(key for key in chosen if key.kid == name) for name in {k.kid for k in chosen}})
         set_once("issuer", issuer)
         set_once("skipped", skipped)
         # Headers of tokens that were found genuine, so that the next one with the same header is not read again.
@@ -58,6 +66,7 @@ class KeySet:
         alg: str | None = None,
         issuer: str | None = None,
         skip_unusable: bool = False,
+        allow_shared_kid: bool = False,
     ) -> Self:
         """Read a JWK Set (RFC 7517 section 5). `alg` is the algorithm of entries that name none.
 
@@ -79,7 +88,7 @@ class KeySet:
                 skipped.append(refusal.reason)
         if not keys:
             raise key_refused("key_invalid", "the key set holds no usable key", cause=", ".join(sorted(set(skipped))))
-        return cls(keys, issuer=issuer, skipped=tuple(skipped))
+        return cls(keys, issuer=issuer, skipped=tuple(skipped), allow_shared_kid=allow_shared_kid)
 
     def find(self, alg: str, kid: str | None, *, try_all: bool = False) -> tuple[Key, ...]:
         """Return the key for a header; more than one only with `try_all`.
@@ -88,9 +97,10 @@ class KeySet:
         only one. Raises TokenRefused no_matching_key, key_alg_mismatch or alg_not_allowed.
         """
         if kid is not None and (named := self._by_kid.get(kid)) is not None:
-            if alg not in named.algorithm.accepts:
-                raise self._alg_refused(alg, named.alg)
-            return (named,)
+            chosen = tuple(key for key in named if alg in key.algorithm.accepts)
+            if not chosen:
+                raise self._alg_refused(alg, ", ".join(key.alg for key in named))
+            return chosen[:1]
         fitting = [key for key in self._keys if alg in key.algorithm.accepts]
         if not fitting:
             raise self._alg_refused(alg, ", ".join(sorted({key.alg for key in self._keys})))
@@ -108,11 +118,18 @@ class KeySet:
 
     def without(self, kid: str) -> KeySet:
         """Return the set without a key that is withdrawn."""
-        return KeySet((key for key in self._keys if key.kid != kid), issuer=self.issuer, skipped=self.skipped)
+        return self._made_of(key for key in self._keys if key.kid != kid)
 
     def bound_to(self, issuer: str) -> KeySet:
         """Return the same keys, bound to an issuer."""
-        return KeySet(self._keys, issuer=issuer, skipped=self.skipped)
+        return KeySet(self._keys, issuer=issuer, skipped=self.skipped, allow_shared_kid=True)
+
+    def same_as(self, other: KeySet) -> bool:
+        """Say whether two sets hold the same keys under the same names for the same issuer."""
+        return self.issuer == other.issuer and _marks(self) == _marks(other)
+
+    def _made_of(self, keys: Iterable[Key]) -> KeySet:
+        return KeySet(keys, issuer=self.issuer, skipped=self.skipped, allow_shared_kid=True)
 
     def to_jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the public halves as a JWK Set, for publishing; raises KeyRefused if a secret is in the set."""
@@ -125,7 +142,7 @@ class KeySet:
         return len(self._keys)
 
     def __getitem__(self, kid: str) -> Key:
-        return self._by_kid[kid]
+        return self._by_kid[kid][0]
 
     def __contains__(self, kid: object) -> bool:
         return kid in self._by_kid
@@ -150,15 +167,19 @@ def as_keyset(keys: KeySet | Key) -> KeySet:
     return alone
 
 
-def _check(keys: tuple[Key, ...]) -> None:
+def _check(keys: tuple[Key, ...], *, allow_shared_kid: bool) -> None:
     if len(keys) > KEYS_LIMIT:
         raise key_refused("key_invalid", f"a set of {len(keys)} keys is too large, {KEYS_LIMIT} is the most")
-    kids = [key.kid for key in keys]
-    twice = {kid for kid in kids if kids.count(kid) > 1}
+    names = [(key.kid, key.alg if allow_shared_kid else "") for key in keys]
+    twice = {kid for kid, alg in names if names.count((kid, alg)) > 1}
     if twice:
         raise key_refused("ambiguous_key", f"two keys of the set have the kid {shown(min(twice))}")
     if len({key.is_secret for key in keys}) > 1:
         raise key_refused("mixed_keyset", "the set holds both shared secrets and public keys")
+
+
+def _marks(keys: KeySet) -> set[tuple[str, str, str]]:
+    return {(key.kid, key.alg, key.thumbprint()) for key in keys}
 
 
 def _kids(keys: tuple[Key, ...]) -> str:
