@@ -6,11 +6,11 @@
     │   ├── NotFound                 not_found            no such app, connection, provider, key
     │   ├── AlreadyExists            already_exists
     │   ├── InsecureUrl              insecure_url         http:// where it is not loopback
-    │   └── KeyRefused               key_refused          not a usable key (.reason from a fixed list)
-    ├── CallbackRefused            what came back to the redirect URI is not for us (.code says which)
+    │   ├── KeyRefused               key_refused          not a usable key (.reason from a fixed list)
+    │   └── CallbackRefused          what came back to the redirect URI is not for us (.code says which)
     │                                state_missing, state_unknown, state_used, state_expired, state_not_yours,
     │                                issuer_missing, issuer_mismatch, code_missing, invalid_callback
-    ├── ProviderError              they said no
+    ├── ProviderError              they said no; itself: blocked_address, where only public addresses may be asked
     │   ├── ConsentDenied            access_denied        a person pressed "deny"
     │   ├── GrantRefused             invalid_grant        for good: a person must consent again
     │   ├── ClientRefused            invalid_client       our registration is wrong; the grant is not spent

@@ -43,7 +43,11 @@ class Secret:
 
         Only for secrets with the entropy of a token: a short password could be guessed from it.
         """
-        return hashlib.sha256(b"valetkey fingerprint\0" + self._value.encode()).hexdigest()[:12]
+        return hashlib.sha256(b"valetkey fingerprint\0" + self._bytes()).hexdigest()[:12]
+
+    def _bytes(self) -> bytes:
+        # surrogatepass: the error that would come otherwise carries the whole string.
+        return self._value.encode("utf-8", "surrogatepass")
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -56,13 +60,19 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(self._bytes(), other._bytes())
 
     def __hash__(self) -> int:
         return hash(("valetkey.Secret", self._value))
 
     def __bool__(self) -> bool:
         return bool(self._value)
+
+    def __copy__(self) -> Self:
+        return self  # immutable, as is what holds it: dataclasses.asdict copies deeply
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> NoReturn:
         message = "a Secret is not pickled: the bytes would hold it in the clear"
@@ -77,7 +87,7 @@ class Scopes(tuple[str, ...]):
     def __new__(cls, scopes: Iterable[str] = ()) -> Self:  # noqa: D102  # the class says it
         if isinstance(scopes, str):
             scopes = scopes.split()
-        return super().__new__(cls, dict.fromkeys(scopes))
+        return super().__new__(cls, dict.fromkeys(scope for scope in scopes if scope))
 
     @classmethod
     def parse(cls, text: str, separator: str = " ") -> Scopes:
@@ -115,9 +125,13 @@ class Request:
     public_only: bool = False
 
     def __repr__(self) -> str:
-        # Query and user part may hold secrets; neither is shown.
-        parts = urlsplit(self.url)
-        return f"<Request {self.method} {parts.scheme}://{parts.hostname or ''}{parts.path}>"
+        # Query and user part may hold secrets; neither is shown. A repr must not fail, and stays on its line.
+        try:
+            parts = urlsplit(self.url)
+            shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+        except ValueError:
+            shown = "(not a URL)"
+        return "".join(c if c.isprintable() else "?" for c in f"<Request {self.method} {shown}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +204,7 @@ def secure_url(url: str, what: str) -> str:
         host, _port = parts.hostname, parts.port
     except ValueError:
         raise InvalidInput(f"the {what} is not a URL", fix="write it as https://host/path") from None
-    if parts.scheme not in {"https", "http"} or not host or any(ord(c) <= 0x20 or c == "\\" for c in url):
+    if parts.scheme not in {"https", "http"} or not host or any(c in " \\" or not c.isprintable() for c in url):
         raise InvalidInput(f"the {what} is not a URL: {_shown(url)}", fix="write it as https://host/path")
     if parts.username is not None or parts.password is not None:
         raise InvalidInput(f"the {what} holds a user name or password", fix="leave out what stands before the @")
@@ -202,11 +216,10 @@ def secure_url(url: str, what: str) -> str:
 
 
 def _shown(url: str) -> str:
-    """Return a URL without user part, query and fragment, shortened, on one line."""
-    bare = url.split("?", 1)[0].split("#", 1)[0]
-    if "@" in bare:
-        bare = "…@" + bare.rsplit("@", 1)[1]
-    return repr(bare[:120])
+    """Return a URL without query and fragment, shortened, on one line; nothing of it if it may hold a password."""
+    if "@" in url:
+        return "(not shown, for it holds an @)"
+    return repr(url.split("?", 1)[0].split("#", 1)[0][:120])
 
 
 def lowered(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:

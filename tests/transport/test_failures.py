@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from valetkey.errors import InsecureUrl, InvalidInput, ProviderTimeout, ProviderUnavailable, Weather
+from valetkey.errors import InsecureUrl, InvalidInput, ProviderTimeout, ProviderUnavailable
 from valetkey.transport import AsyncTransport, Transport
 from valetkey.values import Request
 
@@ -280,8 +280,3 @@ def test_an_interrupt_passes_and_the_connection_is_not_used_again(serve, monkeyp
         monkeypatch.setattr(wire, "read_body", real)
         assert transport.send(Request("GET", server.url())).status == 200
     assert server.connections == 2
-
-
-def test_weather_is_a_root_that_says_whether_the_request_left():
-    assert Weather("x").sent
-    assert not Weather("x", sent=False).sent
