@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -23,6 +24,7 @@ from valetkey.errors import (
     CallbackRefused,
     GrantRefused,
     InvalidInput,
+    StoreUnavailable,
     ValetkeyError,
     Weather,
 )
@@ -137,6 +139,16 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
             requires_iss=provider.asking.sends_iss,
         )
         code = read_redirect(answer, expected, client)
+        wanted = Connection(
+            app=pending.app,
+            label=pending.label,
+            grant="authorization_code",
+            created_at=pending.started_at,
+            asked=pending.asked,
+            hosts=pending.hosts,
+            kept=dict(code.kept),
+        )
+        place = yield from _place(desk, wanted)
         request = code_request(
             client, code, verifier=pending.verifier, stamp=(yield from stamp()), resource=pending.asked.resource
         )
@@ -145,16 +157,7 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    wanted = Connection(
-        app=pending.app,
-        label=pending.label,
-        grant="authorization_code",
-        created_at=pending.started_at,
-        asked=pending.asked,
-        hosts=pending.hosts,
-        kept=dict(code.kept),
-    )
-    return (yield from _keep_new(desk, wanted, tokens, provider))
+    return (yield from _keep_new(desk, place, tokens, provider))
 
 
 def _use(desk: Desk, answer: str, binding: Secret) -> Plan[Pending]:
@@ -225,12 +228,13 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
     )
     request = token_request(desk, client, app, wanted, (yield from stamp()))
     yield from note("connect.started", name)
+    place = yield from _place(desk, wanted)
     try:
         answer = read_token(client, (yield from send(request)), asked=Scopes(wanted.asked.scopes))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, wanted, answer, provider))
+    return (yield from _keep_new(desk, place, answer, provider))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,9 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
             f"{provider.name} has no device flow", fix=f"`valetkey connect {name}`, or with --no-browser"
         )
     asked = wish.asked(app, tuple(provider.scopes))
-    request = device_request(client, scopes=scopes_to_ask(client, asked.scopes), stamp=(yield from stamp()))
+    extra = {**asked.extra, **({"audience": asked.audience} if asked.audience else {})}
+    scopes = scopes_to_ask(client, asked.scopes)
+    request = device_request(client, scopes=scopes, extra=extra, stamp=(yield from stamp()))
     shown = read_device(client, (yield from send(request)))
     yield from note("connect.started", name)
     return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
@@ -266,21 +272,21 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
     app = yield from load_app(desk, app_name)
     provider = desk.provider(app)
     client = desk.client(app, provider)
-    asked = started.wish.asked(app, tuple(provider.scopes))
-    try:
-        answer = yield from _poll(client, started, Scopes(asked.scopes))
-    except ValetkeyError as refusal:
-        yield from note("connect.refused", started.connection, "refused", refusal.code)
-        raise
     wanted = Connection(
         app=app_name,
         label=label,
         grant="device_code",
         created_at=(yield from now()).timestamp(),
-        asked=asked,
+        asked=started.wish.asked(app, tuple(provider.scopes)),
         hosts=started.wish.hosts,
     )
-    return (yield from _keep_new(desk, wanted, answer, provider))
+    place = yield from _place(desk, wanted)
+    try:
+        answer = yield from _poll(client, started, Scopes(wanted.asked.scopes))
+    except ValetkeyError as refusal:
+        yield from note("connect.refused", started.connection, "refused", refusal.code)
+        raise
+    return (yield from _keep_new(desk, place, answer, provider))
 
 
 def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[TokenAnswer]:
@@ -299,29 +305,48 @@ def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[TokenAn
             raise GrantRefused("the code expired before anybody typed it in", code="expired_token")
 
 
-def _keep_new(desk: Desk, wanted: Connection, answer: TokenAnswer, provider: Provider) -> Plan[Connection]:
-    """Save a new grant under its name; a connection that was there keeps its name and history, not its tokens."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Be where a new grant goes: the connection without its tokens, and the version it takes the place of."""
+
+    wanted: Connection
+    version: int
+
+
+def _place(desk: Desk, wanted: Connection) -> Plan[_Place]:
+    """Look where a new grant goes, before it is redeemed: a store that cannot be read then would lose it.
+
+    A connection that was there keeps its name and history, not its tokens.
+    """
+    entry = yield from load(names.connection_record(wanted.name))
+    if entry is None:
+        return _Place(wanted, 0)
+    before = desk.connection(wanted.name, entry)
+    placed = msgspec.structs.replace(
+        wanted,
+        created_at=before.created_at,
+        generation=before.generation,
+        hosts=wanted.hosts or before.hosts,
+        rotates=before.rotates,
+    )
+    return _Place(placed, entry.version)
+
+
+def _keep_new(desk: Desk, place: _Place, answer: TokenAnswer, provider: Provider) -> Plan[Connection]:
+    """Save a new grant in its place."""
     moment = (yield from now()).timestamp()
+    wanted = place.wanted
     made = msgspec.structs.replace(
         wanted,
         tokens=token_set(answer, moment, wanted.asked.scopes, None),
         kept={**wanted.kept, **answer.kept},
         refreshed_at=moment,
-        generation=1,
+        generation=wanted.generation + 1,
         margin=float(provider.refresh.margin_seconds),
     )
-    entry = yield from load(names.connection_record(made.name))
-    if entry is not None:
-        before = desk.connection(made.name, entry)
-        made = msgspec.structs.replace(
-            made,
-            created_at=before.created_at,
-            generation=before.generation + 1,
-            hosts=made.hosts or before.hosts,
-            rotates=before.rotates,
-        )
-    saved = yield from keep(desk, entry.version if entry else 0, made, replaces=True)
-    yield from note("connection.reconnected" if entry else "connection.created", made.name)
+    saved = yield from keep(desk, place.version, made, replaces=True)
+    with suppress(StoreUnavailable):  # the grant is safe now: a log that is down is its own trouble
+        yield from note("connection.reconnected" if place.version else "connection.created", made.name)
     return saved
 
 

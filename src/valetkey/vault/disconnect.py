@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from valetkey.effects import Plan, load, note, now, send, swap
-from valetkey.errors import ProviderError, StoreUnavailable
+from valetkey.errors import ProviderError, StoreUnavailable, UsageError
 from valetkey.oauth.revocation import read_revocation, revocation_request, revokes
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, load_app, stamp
@@ -25,21 +25,27 @@ def disconnect(desk: Desk, name: str, *, force: bool = False) -> Plan[Revocation
     they still work; `force` forgets them anyway and returns "failed".
     """
     record = names.connection_record(name)
-    connection = desk.connection(name, (yield from load(record)))
-    outcome: Revocation
-    try:
-        outcome = yield from _revoke(desk, connection)
-    except ProviderError as refusal:
-        yield from note("connection.revoke", name, "failed", refusal.code)
-        if not force:
-            raise
-        outcome = "failed"
+    entry = yield from load(record)
+    connection = desk.connection(name, entry)
+    outcome = yield from _revoked(desk, connection, force=force)
     for _ in range(ATTEMPTS):
-        entry = yield from load(record)
         if entry is None or (yield from swap(record, entry.version, None)):
             yield from note("connection.removed", name, reason=outcome)
             return outcome
+        entry = yield from load(record)
+        if entry is not None and connection.tokens != (connection := desk.connection(name, entry)).tokens:
+            outcome = yield from _revoked(desk, connection, force=force)  # renewed meanwhile: those work now
     raise StoreUnavailable(f"connection {name} is being changed by others", fix="try again")
+
+
+def _revoked(desk: Desk, connection: Connection, *, force: bool) -> Plan[Revocation]:
+    try:
+        return (yield from _revoke(desk, connection))
+    except (ProviderError, UsageError) as refusal:  # the latter: an app that is gone, or cannot be used any more
+        yield from note("connection.revoke", connection.name, "failed", refusal.code)
+        if not force:
+            raise
+        return "failed"
 
 
 def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:

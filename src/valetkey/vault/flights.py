@@ -26,17 +26,25 @@ class Flights:
 
     def join(self, key: Hashable, work: Callable[[], T]) -> Future[T]:
         """Return the result to come of the work under way for `key`, or start it."""
-        if self._pid != os.getpid():
-            # Threads do not cross a fork: what flew in the parent never lands here, and its lock may never open.
-            self._lock, self._flying, self._pid = threading.Lock(), {}, os.getpid()
+        self._after_fork()
         with self._lock:
             flying = self._flying.get(key)
             if flying is None:
-                flying = self._flying[key] = Future()
+                flying = Future()
                 flying.set_running_or_notify_cancel()  # from here on nobody can cancel it
                 thread = threading.Thread(target=self._fly, args=(key, work, flying), name="valetkey", daemon=False)
-                thread.start()
+                self._flying[key] = flying
+                try:
+                    thread.start()
+                except BaseException:  # no more threads, or the interpreter is ending: this one would never land
+                    del self._flying[key]
+                    raise
             return flying
+
+    def _after_fork(self) -> None:
+        """Forget what flew in the parent: threads do not cross a fork, so it never lands; the lock may stay shut."""
+        if self._pid != os.getpid():
+            self._lock, self._flying, self._pid = threading.Lock(), {}, os.getpid()
 
     def _fly(self, key: Hashable, work: Callable[[], T], landed: Future[T]) -> None:
         try:
@@ -54,6 +62,7 @@ class Flights:
 
     def wait(self) -> None:
         """Wait until nothing flies."""
+        self._after_fork()
         with self._lock:
             flying = list(self._flying.values())
         for landed in flying:

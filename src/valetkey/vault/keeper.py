@@ -23,6 +23,7 @@ from valetkey.vault.disconnect import Revocation, disconnect
 from valetkey.vault.flights import Flights
 from valetkey.vault.judge import Demand, Serve
 from valetkey.vault.records import App, Connection
+from valetkey.vault.recover import bring_home
 from valetkey.vault.renew import obtain, peek
 from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, hosts_of
 from valetkey.vault.world import VaultWorld
@@ -103,7 +104,11 @@ class Keeper:
         served = self._run(peek(self._desk, name, demand))
         if served is not None:
             return served
-        return self.fly(("obtain", name, demand), obtain(self._desk, name, demand)).result()
+        return self._flights.join(("obtain", name, demand), lambda: self._obtained(name, demand)).result()
+
+    def _obtained(self, name: str, demand: Demand) -> Serve:
+        bring_home(self._desk, self._world)
+        return self._run(obtain(self._desk, name, demand))
 
     def _remember(self, name: str, served: Serve) -> Token:
         fresh_for = served.fresh_until - self._world.clock().timestamp()

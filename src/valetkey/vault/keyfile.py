@@ -102,7 +102,7 @@ class KeyFile:
                 fix="free some space or check the folder's permissions; nothing was changed",
             ) from None
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(draft)  # noqa: PTH108  # no pathlib here, see above
         return cls.read(path)
 

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from valetkey.errors import NotFound, VaultDamaged
-from valetkey.run import run
+from valetkey.errors import VaultDamaged
 from valetkey.values import Entry
 from valetkey.vault import names
 from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.quick import key_beside, places
-from valetkey.vault.recover import recover
+from valetkey.vault.recover import bring_home
 from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
@@ -42,7 +41,7 @@ def open_world(
         desk = Desk(_sealer(store, key_file))
         spills = SpillFolder(path.with_suffix(".spill"))
         world = VaultWorld(store=store, transport=transport, spills=spills, actor=actor)
-        bring_home(desk, world, spills)
+        bring_home(desk, world)
     except BaseException:
         store.close()
         raise
@@ -52,6 +51,8 @@ def open_world(
 def _sealer(store: Store, key_file: Path) -> Sealer:
     entry = store.load(names.KEYRING)
     if entry is None:
+        if store.names("", "", 1):
+            raise VaultDamaged("this vault holds records, but not the keyring that opens them")
         # A new vault. A key file that is there already is used (it may be mounted), else one is made.
         kek = KeyFile.read(str(key_file)) if key_file.exists() else KeyFile.create(str(key_file))
         made = Entry("keyring", Keyring.create(time.time()).wrapped(kek))
@@ -60,14 +61,3 @@ def _sealer(store: Store, key_file: Path) -> Sealer:
         if entry is None:
             raise VaultDamaged("the keyring vanished while the vault was being created")
     return Keyring.unwrapped(entry.box, KeyFile.read(str(key_file))).sealer()
-
-
-def bring_home(desk: Desk, world: VaultWorld, spills: SpillFolder) -> None:
-    """Save what was spilled while the store was down."""
-    for record, entry in spills.all():
-        try:
-            settled = run(recover(desk, record, entry), world)
-        except (VaultDamaged, NotFound):
-            continue  # of another vault that lay here before; a person may want to look at it
-        if settled:
-            spills.drop(record)

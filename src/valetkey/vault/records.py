@@ -10,7 +10,7 @@ The head of a connection says what a fresh token's caller needs (quick.py), so t
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -183,7 +183,7 @@ def _encode_secret(value: object) -> Any:
 def _decode_secret(kind: type[Any], value: object) -> Any:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
-    raise NotImplementedError
+    raise TypeError("not a secret")  # the decoder makes it one of its own errors
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_encode_secret)
@@ -203,10 +203,36 @@ def from_bytes(kind: type[R], name: str, stored: bytes) -> R:
         raise VaultUnreadable(
             f"record {name} was written by a later valetkey", fix="use the newest valetkey that used this vault"
         )
+    _version, head = LAYOUT.unpack_from(stored)
+    written = stored[LAYOUT.size + head :]
     try:
-        _version, head = LAYOUT.unpack_from(stored)
-        record: R = _DECODERS[kind].decode(memoryview(stored)[LAYOUT.size + head :])
-    except msgspec.MsgspecError:
+        record: R = _decode(kind, written)
+    except (msgspec.MsgspecError, RecursionError):
         # The decoder's own words could quote what it read.
         raise VaultDamaged(f"record {name} opens, but is not a {kind.__name__.lower()}") from None
     return record
+
+
+def _decode(kind: type[Any], written: bytes) -> Any:
+    try:
+        return _DECODERS[kind].decode(written)
+    except msgspec.ValidationError:
+        if kind is not App:
+            raise
+        # A later valetkey may know more of a provider than we: the schema refuses what it does not know, because it is
+        # strict with files that people write. Here it is left out, so that two versions can share a vault.
+        told = msgspec.msgpack.decode(written)
+        return msgspec.convert(_known(App, told), App, dec_hook=_decode_secret)
+
+
+def _known(kind: Any, told: Any) -> Any:
+    """Return what was told without the members of Structs that this version does not know, at any depth."""
+    if isinstance(told, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        kinds = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        return {name: _known(kinds[name], value) for name, value in told.items() if name in kinds}
+    inner = [part for part in get_args(kind) if part is not type(None)]
+    if isinstance(told, dict) and inner:
+        return {name: _known(inner[-1], value) for name, value in told.items()}
+    if isinstance(told, list) and inner:
+        return [_known(inner[0], value) for value in told]
+    return told

@@ -1,26 +1,54 @@
-"""Bring a spilled token home. What may not be here: I/O."""
+"""Bring a spilled token home: at every start, and before a connection is renewed.
+
+Before it is renewed, because the store still holds the refresh token that was spent for what was spilled: spending it
+again would end the grant where reuse is punished. What may not be here: files and stores; the world has them.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from valetkey.effects import Plan, load, note, now, swap
+from valetkey.errors import ValetkeyError
+from valetkey.run import run
 from valetkey.values import Entry
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, fingerprint
 from valetkey.vault.records import Connection, from_bytes
+from valetkey.vault.world import VaultWorld
+
+
+def bring_home(desk: Desk, world: VaultWorld) -> None:
+    """Save what was spilled while the store was down.
+
+    What cannot be saved now stays where it is: the store may still be down, or the entry is of another vault that lay
+    here before, or of a later valetkey, and a person may want to look at it.
+    """
+    for record, entry in world.spilled():
+        with suppress(ValetkeyError):
+            if run(recover(desk, record, entry), world):
+                world.unspill(record)
 
 
 def recover(desk: Desk, record: str, spilled: Entry) -> Plan[bool]:
     """Save a spilled connection unless the store knows better; say whether the spilled entry can be dropped."""
     kept = from_bytes(Connection, record, desk.sealer.open(record, spilled.box))
     entry = yield from load(record)
-    if entry is None:
-        return kept.generation > 1 or bool(kept.spent)  # removed meanwhile, or never saved at all
-    current = from_bytes(Connection, record, desk.sealer.open(record, entry.box))
-    same_grant = fingerprint(current.tokens.refresh if current.tokens else None) == kept.spent
-    if current.generation >= kept.generation or current.revoked_at or not same_grant:
+    current = None if entry is None else from_bytes(Connection, record, desk.sealer.open(record, entry.box))
+    if _outdated(kept, current):
         return True
     moment = (yield from now()).timestamp()
-    done = yield from swap(record, entry.version, desk.seal_connection(kept, moment))
+    done = yield from swap(record, entry.version if entry else 0, desk.seal_connection(kept, moment))
     if done:
         yield from note("refresh.recovered", record.removeprefix(names.CONNECTIONS), reason="spilled")
     return done
+
+
+def _outdated(kept: Connection, current: Connection | None) -> bool:
+    """Say whether the store knows better than what was spilled."""
+    consented = not kept.spent  # by a person, or for a machine: no older token was spent for it
+    if current is None:
+        return not consented or kept.generation > 1  # removed meanwhile; a first grant was never saved at all
+    if current.generation >= kept.generation or current.revoked_at > kept.refreshed_at:
+        return True
+    return not consented and fingerprint(current.tokens.refresh if current.tokens else None) != kept.spent

@@ -24,9 +24,7 @@ def add_app(desk: Desk, app: App, *, replace: bool = False) -> Plan[App]:
     created = desk.app(app.name, entry).created_at if entry is not None else moment
     kept = msgspec.structs.replace(app, created_at=created)
     if not (yield from swap(record, entry.version if entry else 0, desk.seal_app(kept))):
-        raise AlreadyExists(
-            f"app {app.name} was changed by somebody else at the same time", fix="look at it, then try again"
-        )
+        raise _changed(app.name)
     yield from note("app.replaced" if entry else "app.added", app.name, provider=app.provider)
     return kept
 
@@ -36,6 +34,10 @@ def remove_app(desk: Desk, name: str) -> Plan[None]:
     record = names.app_record(name)
     entry = yield from load(record)
     desk.app(name, entry)
-    if entry is not None:
-        yield from swap(record, entry.version, None)
+    if not (yield from swap(record, entry.version if entry else 0, None)):
+        raise _changed(name)
     yield from note("app.removed", name)
+
+
+def _changed(name: str) -> AlreadyExists:
+    return AlreadyExists(f"app {name} was changed by somebody else at the same time", fix="look at it, then try again")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from valetkey.audit.line import Line
 from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Swap
-from valetkey.values import Request, Response
+from valetkey.values import Entry, Request, Response
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
 
@@ -55,6 +55,15 @@ class VaultWorld:
         """Answer one question."""
         return self._answers[type(question)](question)
 
+    def spilled(self) -> Iterator[tuple[str, Entry]]:
+        """Give what waits outside the store."""
+        return iter(()) if self._spills is None else self._spills.all()
+
+    def unspill(self, record: str) -> None:
+        """Forget what waited for a record."""
+        if self._spills is not None:
+            self._spills.drop(record)
+
     def _spill(self, question: Spill) -> None:
         if self._spills is not None:
             self._spills.put(question.name, question.entry)
@@ -64,5 +73,5 @@ def _user() -> str:
     """Return the operating system's name of who runs this; containers often have none."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
+    except (ImportError, KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
