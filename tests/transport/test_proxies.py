@@ -1,4 +1,4 @@
-"""HTTPS_PROXY and NO_PROXY."""
+"""HTTPS_PROXY and NO_PROXY: who goes through the proxy, who never does, and what its refusal looks like."""
 
 from __future__ import annotations
 
