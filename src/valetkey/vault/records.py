@@ -10,7 +10,7 @@ The head of a connection says what a fresh token's caller needs (quick.py), so t
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -207,7 +207,7 @@ def from_bytes(kind: type[R], name: str, stored: bytes) -> R:
     written = stored[LAYOUT.size + head :]
     try:
         record: R = _decode(kind, written)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # The decoder's own words could quote what it read.
         raise VaultDamaged(f"record {name} opens, but is not a {kind.__name__.lower()}") from None
     return record
@@ -227,12 +227,17 @@ def _decode(kind: type[Any], written: bytes) -> Any:
 
 def _known(kind: Any, told: Any) -> Any:
     """Return what was told without the members of Structs that this version does not know, at any depth."""
-    if isinstance(told, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        kinds = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-        return {name: _known(kinds[name], value) for name, value in told.items() if name in kinds}
     inner = [part for part in get_args(kind) if part is not type(None)]
-    if isinstance(told, dict) and inner:
-        return {name: _known(inner[-1], value) for name, value in told.items()}
-    if isinstance(told, list) and inner:
+    if isinstance(told, dict) and get_origin(kind) is dict:
+        return {name: _known(inner[1], value) for name, value in told.items()}
+    if isinstance(told, list) and get_origin(kind) is list:
         return [_known(inner[0], value) for value in told]
+    struct = next((part for part in (kind, *inner) if _is_struct(part)), None)
+    if isinstance(told, dict) and struct is not None:
+        kinds = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+        return {name: _known(kinds[name], value) for name, value in told.items() if name in kinds}
     return told
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
