@@ -1,1 +1,14 @@
-"""The server: callback, health."""
+"""The server's face: pages, the callback, health. It needs the extra `server` (Litestar, uvicorn, Jinja2).
+
+    serving.py    sockets, uvicorn, signals
+    app.py        the ASGI application: the shield around Litestar's routes
+    shield.py     every request: which Host, which headers, the access log
+    routes.py     one function per page
+    browser.py    who sits at the browser: cookie, the guard on forms
+    door.py       the operator's key, where others than this machine can reach the pages
+    answers.py    errors as pages with the right HTTP status
+    overview.py   what the first page shows
+    pages.py      templates, the style, the content security policy
+
+What may not be here: OAuth (vault/ and oauth/ do it), and importing this room from below.
+"""

@@ -1,0 +1,219 @@
+"""`valetkey serve`: the server on one vault, with a sandbox beside it where that is wanted.
+
+What may not be here: routes (web/), and imports of the server's packages at start-up: they are an extra.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import click
+
+from valetkey.cli.base import FormCommand, Session
+from valetkey.cli.show import out, out_json, say
+from valetkey.errors import InsecureUrl, InvalidInput
+from valetkey.values import Secret, is_loopback, secure_url
+
+if TYPE_CHECKING:
+    import socket
+
+    from valetkey.library import Vault
+    from valetkey.testing.sandbox import Sandbox
+    from valetkey.web.serving import Tls
+
+PORT: Final = 8400
+SERVER_PACKAGES: Final = frozenset({"jinja2", "litestar", "markupsafe", "uvicorn"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Be what `valetkey serve` was asked for."""
+
+    host: str
+    port: int | None
+    public_url: str
+    sandbox: bool
+    sandbox_port: int | None
+    try_: bool
+    tls_cert: Path | None
+    tls_key: Path | None
+    behind_tls_proxy: bool
+    access_log: bool | None
+
+
+@click.command(cls=FormCommand, form=Asked)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), help=f"The port; 0 takes a free one [default: {PORT}].")
+@click.option("--public-url", default="", metavar="URL", help="How browsers reach it [default: the address itself].")
+@click.option("--sandbox", is_flag=True, help="Start a provider to try things on beside it, on loopback.")
+@click.option("--sandbox-port", type=click.IntRange(0, 65_535), help="The sandbox's port [default: a free one].")
+@click.option("--try", "try_", is_flag=True, help="Sandbox, a vault in ./.valetkey, and what to type next.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="The certificate chain, in PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its private key, in PEM.")
+@click.option("--behind-tls-proxy", is_flag=True, help="A proxy that speaks TLS stands in front.")
+@click.option("--access-log/--no-access-log", default=None, help="One line per request, without its query.")
+def serve(session: Session, asked: Asked) -> None:
+    """Run the server: pages to connect by, the callback, health. Ctrl-C ends it.
+
+    It listens on loopback. Another --host needs TLS, its own or that of a proxy in front, and --public-url; the pages
+    then ask for the operator's key, which lies beside the vault in a file ending in `.operator`.
+    """
+    _check(asked)
+    try:
+        from valetkey.web import app, routes, serving  # late: an extra, and three tenths of a second
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in SERVER_PACKAGES:
+            raise
+        raise InvalidInput(
+            f"the server needs {missing.name}, which is not installed", fix="pip install 'valetkey[server]'"
+        ) from None
+    from valetkey.library import AsyncVault
+
+    with ExitStack() as stack:
+        place = _place(session, asked)
+        listener = stack.enter_context(_listener(asked))
+        public_url = _public_url(asked, listener)
+        vault = stack.enter_context(_vault(session, place))
+        sandbox = _sandbox(asked, vault, public_url, stack)
+        key = _operator_key(asked, public_url, place)
+        site = routes.Site(AsyncVault(vault), public_url, sandbox.url if sandbox else "", key)
+        server = serving.server(app.create_app(site), tls=_tls(asked))
+        _log(asked)
+        _announce(session, asked, public_url, place, sandbox)
+        server.run(sockets=[listener])
+    if not session.json:
+        say("stopped; nothing was cut off")
+
+
+# ── what may be asked for ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(asked: Asked) -> None:
+    """Refuse what would send tokens or keys in the clear; raises InvalidInput, InsecureUrl."""
+    if (asked.tls_cert is None) != (asked.tls_key is None):
+        raise InvalidInput("--tls-cert and --tls-key go together", fix="give both, or neither")
+    if not is_loopback(asked.host):
+        if asked.tls_cert is None and not asked.behind_tls_proxy:
+            raise InsecureUrl(
+                f"on {asked.host} others could read what goes over plain http",
+                fix="give --tls-cert and --tls-key, or --behind-tls-proxy if a proxy in front speaks TLS",
+            )
+        if not asked.public_url:
+            raise InvalidInput(
+                f"with --host {asked.host} the address browsers use must be known", fix="--public-url https://…"
+            )
+    if asked.public_url:
+        parts = urlsplit(secure_url(asked.public_url, "public URL"))
+        if parts.path not in {"", "/"} or parts.query:
+            raise InvalidInput("the public URL has a path", fix="give the origin only: https://auth.example.com")
+
+
+def _only_here(asked: Asked, public_url: str) -> bool:
+    """Say whether nobody but this machine can reach the pages."""
+    return is_loopback(asked.host) and is_loopback(urlsplit(public_url).hostname or "") and not asked.behind_tls_proxy
+
+
+def _tls(asked: Asked) -> Tls | None:
+    from valetkey.web.serving import Tls
+
+    return Tls(asked.tls_cert, asked.tls_key) if asked.tls_cert and asked.tls_key else None
+
+
+def _listener(asked: Asked) -> socket.socket:
+    from valetkey.web.serving import listen
+
+    if asked.port is not None or not asked.try_:
+        return listen(asked.host, PORT if asked.port is None else asked.port)
+    try:
+        return listen(asked.host, PORT)
+    except InvalidInput:
+        say(f"port {PORT} is taken, so this takes another one")
+        return listen(asked.host, 0)
+
+
+def _public_url(asked: Asked, listener: socket.socket) -> str:
+    if asked.public_url:
+        return asked.public_url.rstrip("/")
+    host = f"[{asked.host}]" if ":" in asked.host else asked.host
+    return f"{'https' if asked.tls_cert else 'http'}://{host}:{listener.getsockname()[1]}"
+
+
+# ── what it runs on ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _place(session: Session, asked: Asked) -> Path:
+    """Return where the vault is: in this folder for a try, unless another is named on the command line."""
+    from valetkey.cli.trial import trial_vault
+    from valetkey.vault.opening import default_path
+
+    if asked.try_ and not _named_here():
+        return trial_vault()
+    return Path(session.vault).expanduser() if session.vault else default_path()
+
+
+def _named_here() -> bool:
+    context: click.Context | None = click.get_current_context()
+    while context is not None:
+        if context.get_parameter_source("vault") is click.core.ParameterSource.COMMANDLINE:
+            return True
+        context = context.parent
+    return False
+
+
+def _vault(session: Session, place: Path) -> Vault:
+    from valetkey.library import open as open_vault
+
+    return open_vault(place, key_file=session.key_file, actor="server")
+
+
+def _sandbox(asked: Asked, vault: Vault, public_url: str, stack: ExitStack) -> Sandbox | None:
+    if not asked.sandbox and not asked.try_:
+        return None
+    from valetkey.cli.trial import register, start_sandbox
+
+    sandbox = start_sandbox(asked.sandbox_port, public_url, usual=asked.try_)
+    stack.callback(sandbox.stop)
+    forgotten = register(sandbox, vault)
+    if forgotten:
+        say(f"forgot {forgotten} connections to the last sandbox, which is gone")
+    return sandbox
+
+
+def _operator_key(asked: Asked, public_url: str, place: Path) -> Secret | None:
+    if _only_here(asked, public_url):
+        return None
+    from valetkey.web.door import operator_key
+
+    return operator_key(place.with_suffix(".operator"))
+
+
+# ── what is said ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _log(asked: Asked) -> None:
+    shown = not asked.try_ if asked.access_log is None else asked.access_log
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("valetkey.access").setLevel(logging.INFO if shown else logging.WARNING)
+
+
+def _announce(session: Session, asked: Asked, public_url: str, place: Path, sandbox: Sandbox | None) -> None:
+    if session.json:
+        told = {"url": public_url, "redirect_uri": f"{public_url}/callback", "health": f"{public_url}/health"}
+        out_json({**told, "vault": str(place), "sandbox": sandbox.url if sandbox else None})
+    elif asked.try_ and sandbox is not None:
+        from valetkey.cli.trial import what_to_type
+
+        out(what_to_type(public_url, sandbox.url, place))
+    else:
+        out(f"valetkey serves {place} at {public_url}/")
+        out(f"  redirect URI for your apps:  {public_url}/callback")
+        out(f"  health:                      {public_url}/health")
+        if sandbox is not None:
+            out(f"  sandbox:                     {sandbox.url}/")
+        if not _only_here(asked, public_url):
+            out(f"  operator's key:              {place.with_suffix('.operator')}")

@@ -1,0 +1,113 @@
+"""A sandbox beside a vault, for `serve --sandbox`, `serve --try` and `demo`; and what to type after `--try`.
+
+What may not be here: the server's packages; the demo works without them.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from valetkey._version import __version__
+from valetkey.errors import AlreadyExists, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from valetkey.library import Vault
+    from valetkey.testing.sandbox import Sandbox
+
+FOLDER: Final = ".valetkey"
+SANDBOX_PORT: Final = 8401
+
+
+def trial_vault() -> Path:
+    """Return the vault of a try: under the current folder, in a folder of its own that only its owner can read."""
+    folder = Path.cwd() / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / "vault.db"
+
+
+def start_sandbox(port: int | None, public_url: str, *, usual: bool) -> Sandbox:
+    """Start a sandbox that sends people back to `public_url`; raises InvalidInput if the port is taken.
+
+    `usual` takes the usual port if it is free and none is asked for, so that addresses stay the same between tries.
+    """
+    from valetkey.testing.sandbox import Sandbox
+
+    wanted = [port] if port is not None else [SANDBOX_PORT, 0] if usual else [0]
+    for number in wanted:
+        try:
+            return Sandbox(port=number, redirect_uris=(f"{public_url}/callback",)).start()
+        except OSError:
+            continue
+    raise InvalidInput(f"port {port} is taken, so the sandbox cannot start", fix="choose another with --sandbox-port")
+
+
+def register(sandbox: Sandbox, vault: Vault) -> int:
+    """Keep the sandbox's apps, in place of the last sandbox's; return how many connections to that one were forgotten.
+
+    Raises AlreadyExists if one of the names is an app of yours.
+    """
+    from valetkey.testing.apps import sandbox_apps
+
+    apps = sandbox_apps(sandbox)
+    for app in apps:
+        try:
+            known = vault.app(app.name)
+        except NotFound:
+            continue
+        if known.provider != app.provider:
+            raise AlreadyExists(
+                f"this vault has an app called {app.name} that is not the sandbox's",
+                fix="give the sandbox a vault of its own: `valetkey serve --sandbox --vault sandbox.db`",
+            )
+    for app in apps:
+        vault.add_app(app, replace=True)
+    stale = [info.name for app in apps for info in vault.connections(app.name)]
+    for name in stale:
+        vault.disconnect(name, force=True)
+    return len(stale)
+
+
+def what_to_type(public_url: str, sandbox_url: str, place: Path) -> str:
+    """Return the few lines that somebody reads who has just typed `make run`."""
+    command = program()
+    assign = "set" if os.name == "nt" else "export"
+    steps = [
+        f"{assign} VALETKEY_VAULT={shlex.quote(str(place))}",
+        f"{command} connect sandbox/alice",
+        f"{command} token sandbox/alice",
+        f"{command} curl sandbox/alice -- {sandbox_url}/api/whoami",
+    ]
+    return "\n".join(_lines(public_url, sandbox_url, steps))
+
+
+def _lines(public_url: str, sandbox_url: str, steps: Iterable[str]) -> Iterable[str]:
+    yield f"valetkey {__version__} runs, with a provider to try it on. Ctrl-C ends both."
+    yield ""
+    yield f"  in a browser           {public_url}/"
+    yield "  in another terminal"
+    yield ""
+    for step in steps:
+        yield f"      {step}"
+    yield ""
+    yield "  Any name and password will do at the sandbox. No browser here? Say this instead of the second line:"
+    yield ""
+    yield f"      {program()} connect sandbox-machine/nightly"
+    yield ""
+    yield f"  The sandbox is {sandbox_url}/ and the vault is in {FOLDER}/, which you may delete."
+
+
+def program() -> str:
+    """Return how to call this valetkey from here: relative where it is below this folder, else by its full path."""
+    found = Path(sys.argv[0]).resolve()
+    if found.stem not in {"valetkey", "vk"}:
+        return f"{shlex.quote(sys.executable)} -m valetkey"
+    if shutil.which(found.stem) == str(found):
+        return found.stem
+    here = Path.cwd().resolve()
+    return shlex.quote(str(found.relative_to(here) if found.is_relative_to(here) else found))

@@ -1,0 +1,253 @@
+"""The routes: one function per page. Each reads the request, asks the vault, and answers with a page or a redirect.
+
+What may not be here: OAuth, HTML, decisions about who may (door.py, browser.py).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, quote
+
+import litestar
+from litestar import MediaType, Response, get, post, route
+from litestar.exceptions import NotAuthorizedException
+
+from valetkey.errors import CallbackRefused, InvalidInput, NotFound, ValetkeyError
+from valetkey.library import AsyncVault
+from valetkey.values import Scopes, Secret
+from valetkey.vault import names
+from valetkey.vault.akeeper import landing
+from valetkey.vault.connect import Wish
+from valetkey.vault.views import ConnectionInfo
+from valetkey.web.answers import Outcome, Outcomes, outcome_of
+from valetkey.web.browser import COOKIE_BYTES, browser_of, cookie_header, form_token, from_our_page, place_of
+from valetkey.web.door import admitted, has_key, proof
+from valetkey.web.overview import overview
+from valetkey.web.pages import ICON, outcome_page, page
+
+Request: TypeAlias = litestar.Request[Any, Any, Any]
+
+FIELDS_MOST = 20
+"""Fields of a form; ours have three."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Be what the routes work on. `operator_key` is None where only this machine can reach the pages."""
+
+    vault: AsyncVault
+    public_url: str
+    sandbox_url: str = ""
+    operator_key: Secret | None = None
+    outcomes: Outcomes = field(default_factory=Outcomes)
+
+    @property
+    def redirect_uri(self) -> str:
+        """Return where providers send people back to; this is what is registered there."""
+        return f"{self.public_url}/callback"
+
+
+def site_of(request: Request) -> Site:
+    """Return the site a request is for."""
+    site: Site = request.app.state.site
+    return site
+
+
+# ── for programs ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@route("/health", http_method=["GET", "HEAD"])
+async def health(request: Request) -> Response[dict[str, Any]]:
+    """Say whether the vault can be read, and how many connections are in which state. No names."""
+    vault = site_of(request).vault
+    try:
+        states = await landing(vault.sync.aside(("states",), vault.sync.states))
+    except ValetkeyError as failure:
+        return Response({"status": "failing", "code": failure.code}, status_code=503)
+    return Response({"status": "ok", "connections": states})
+
+
+@get("/icon.svg")
+async def icon() -> Response[bytes]:
+    """Give the icon; the one thing a browser may keep."""
+    return Response(ICON, media_type="image/svg+xml", headers={"cache-control": "public, max-age=86400"})
+
+
+# ── the pages ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@get("/")
+async def home(request: Request) -> Response[str]:
+    """Show the connections by state, and where to start."""
+    site = _entered(request)
+    seen = await landing(site.vault.sync.aside(("overview",), lambda: overview(site.vault.sync)))
+    return page(
+        "home.html",
+        site.public_url,
+        overview=seen,
+        sandbox_url=site.sandbox_url,
+        redirect_uri=site.redirect_uri,
+    )
+
+
+@get("/connect")
+async def choose(request: Request) -> Response[str]:
+    """Go from the first page's form to the page of one connection."""
+    _entered(request)
+    name = f"{request.query_params.get('app', '')}/{request.query_params.get('label', '').strip()}"
+    names.split(name)
+    return _see_other(f"/connect/{quote(name)}")
+
+
+@get("/connect/{app:str}/{label:str}")
+async def ask(request: Request, app: str, label: str) -> Response[str]:
+    """Say what will be asked for, with one button; a link to here may be sent to a person."""
+    site = _entered(request)
+    name = f"{app}/{label}"
+    info, known = await _known(site, name)
+    person = bool(info.description.endpoints.authorize)
+    asked = Scopes.parse(request.query_params.get("scope", "")) or (known.asked if known is not None else Scopes())
+    browser = browser_of(request.cookies, site.public_url)
+    fresh = browser or Secret(secrets.token_urlsafe(COOKIE_BYTES))
+    return page(
+        "connect.html",
+        site.public_url,
+        leads_to=info.description.endpoints.authorize,
+        cookie="" if browser else cookie_header(site.public_url, fresh.reveal()),
+        name=name,
+        app=info,
+        known=known is not None,
+        person=person,
+        asked=asked.join(),
+        scopes=asked or (info.scopes if person else Scopes(info.description.client_credentials_scopes)),
+        redirect_uri=site.redirect_uri,
+        csrf=form_token(fresh),
+    )
+
+
+@post("/connect/{app:str}/{label:str}", status_code=303)
+async def start(request: Request, app: str, label: str) -> Response[str]:
+    """Begin an authorization bound to this browser and send it to the provider; a machine connects at once."""
+    site = _entered(request)
+    name = f"{app}/{label}"
+    browser, form = await _own_form(request, site, again=f"/connect/{quote(name)}")
+    info, _ = await _known(site, name)
+    wish = Wish(scopes=tuple(Scopes.parse(form.get("scope", ""))))
+    if info.description.endpoints.authorize:
+        begun = await site.vault.begin(name, redirect_uri=site.redirect_uri, binding=browser, wish=wish)
+        return _see_other(begun.url)
+    try:
+        made = await site.vault.connect_machine(name, "client_credentials", wish=wish)
+        outcome = _connected(made)
+    except ValetkeyError as refusal:
+        outcome = outcome_of(refusal, f"{name} was not connected", again=f"/connect/{quote(name)}")
+    site.outcomes.put(place_of(browser), outcome)
+    return _see_other("/done")
+
+
+@get("/callback")
+async def callback(request: Request) -> Response[str]:
+    """Take what the provider sent the browser back with, and go on to a page whose address tells nothing."""
+    site = site_of(request)
+    browser = browser_of(request.cookies, site.public_url)
+    here = browser or Secret(secrets.token_urlsafe(COOKIE_BYTES))
+    try:
+        query = request.scope["query_string"].decode("latin-1")
+        outcome = _connected(await site.vault.finish(f"?{query}", binding=here))
+    except ValetkeyError as refusal:
+        outcome = outcome_of(refusal, "Not connected")
+    site.outcomes.put(place_of(here), outcome)
+    return _see_other("/done", "" if browser else cookie_header(site.public_url, here.reveal()))
+
+
+@get("/done")
+async def done(request: Request) -> Response[str]:
+    """Show how the last authorization of this browser ended."""
+    site = site_of(request)
+    browser = browser_of(request.cookies, site.public_url)
+    outcome = site.outcomes.get(place_of(browser)) if browser is not None else None
+    nothing = NotFound("there is nothing to show", cause="nothing was connected here since the server was started")
+    return outcome_page(outcome or outcome_of(nothing, "Nothing to show"), site.public_url)
+
+
+# ── the door ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@get("/enter")
+async def enter(request: Request) -> Response[str]:
+    """Ask for the operator's key."""
+    site = site_of(request)
+    browser = browser_of(request.cookies, site.public_url)
+    if admitted(site.operator_key, browser, request.cookies, site.public_url):
+        return _see_other("/")
+    fresh = browser or Secret(secrets.token_urlsafe(COOKIE_BYTES))
+    cookie = "" if browser else cookie_header(site.public_url, fresh.reveal())
+    return page("enter.html", site.public_url, cookie=cookie, csrf=form_token(fresh), wrong=False)
+
+
+@post("/enter", status_code=303)
+async def open_door(request: Request) -> Response[str]:
+    """Let in who has the key."""
+    site = site_of(request)
+    browser, form = await _own_form(request, site, again="/enter")
+    if site.operator_key is None:
+        return _see_other("/")
+    if not has_key(site.operator_key, form.get("key", "")):
+        return page("enter.html", site.public_url, status=403, csrf=form_token(browser), wrong=True)
+    return _see_other("/", cookie_header(site.public_url, proof(site.operator_key, browser), "operator"))
+
+
+ROUTES = (health, icon, home, choose, ask, start, callback, done, enter, open_door)
+
+
+# ── what they share ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _entered(request: Request) -> Site:
+    """Return the site for somebody who may see it; raises NotAuthorizedException, which leads to the door."""
+    site = site_of(request)
+    if not admitted(site.operator_key, browser_of(request.cookies, site.public_url), request.cookies, site.public_url):
+        raise NotAuthorizedException
+    return site
+
+
+async def _known(site: Site, name: str) -> tuple[Any, ConnectionInfo | None]:
+    """Return the app of a connection, and the connection if there is one; raises NotFound, InvalidInput."""
+    app, _label = names.split(name)
+    info = await site.vault.app(app)
+    try:
+        return info, await site.vault.connection(name)
+    except NotFound:
+        return info, None
+
+
+async def _own_form(request: Request, site: Site, *, again: str) -> tuple[Secret, Mapping[str, str]]:
+    """Read a form of ours; raises CallbackRefused for one that somebody else made."""
+    try:
+        text = (await request.body()).decode("ascii")
+        form = dict(parse_qsl(text, max_num_fields=FIELDS_MOST, errors="strict"))
+    except ValueError:
+        raise InvalidInput("the form cannot be read") from None
+    browser = browser_of(request.cookies, site.public_url)
+    if browser is None or not from_our_page(browser, request.headers, form.get("csrf", ""), site.public_url):
+        raise CallbackRefused(
+            "this form does not come from our own page",
+            code="form_not_ours",
+            cause="another page sent it, cookies are off, or the browser was restarted meanwhile",
+            fix=f"open {site.public_url}{again} and press the button there",
+        )
+    return browser, form
+
+
+def _connected(made: ConnectionInfo) -> Outcome:
+    missing = made.granted.missing(made.asked) if made.granted else Scopes()
+    return Outcome(f"{made.name} is connected", connection=made.name, scopes=tuple(made.granted), missing=missing)
+
+
+def _see_other(where: str, cookie: str = "") -> Response[str]:
+    """Send the browser on with a GET, whatever it came with (RFC 9700 section 4.12)."""
+    headers = {"location": where, **({"set-cookie": cookie} if cookie else {})}
+    return Response("", status_code=303, media_type=MediaType.TEXT, headers=headers)
