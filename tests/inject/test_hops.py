@@ -71,12 +71,12 @@ def test_a_redirect_to_another_bound_host_carries_the_token(call, api, other, so
 
 
 def test_a_redirect_back_to_the_bound_host_carries_the_token_again(call, api, other, source):
-    call(source, "GET", api.redirect(other.redirect(api.url("/home"))))
+    call(source, "GET", api.redirect(other.redirect(api.url("/start"))))
     assert (api.tokens(), other.tokens()) == ([FIRST, FIRST], [None])
 
 
 def test_a_first_hop_to_another_host_that_leads_to_the_bound_one_carries_the_token_there(call, api, other, source):
-    assert call(source, "GET", other.redirect(api.url("/home"))).status == 200
+    assert call(source, "GET", other.redirect(api.url("/start"))).status == 200
     assert (other.tokens(), api.tokens()) == ([None], [FIRST])
 
 

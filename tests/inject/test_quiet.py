@@ -42,7 +42,7 @@ def nowhere(caplog, canary):
 
 
 def test_no_log_and_no_request_in_a_history_holds_the_token(call, api, other, source, nowhere):
-    answer = call(source, "GET", api.redirect(other.redirect(api.url("/home"))))
+    answer = call(source, "GET", api.redirect(other.redirect(api.url("/start"))))
     assert (answer.status, source.refreshes) == (200, 1)
     assert len(set(api.tokens())) == 2, "both tokens were on the wire"
     nowhere(answer.remembered, repr(answer))

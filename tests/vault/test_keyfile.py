@@ -188,7 +188,7 @@ def test_a_wrapped_key_opens_only_whole_and_under_its_context():
 
 
 def test_repr_shows_the_path_and_no_key():
-    kek = KeyFile(KEY, "/home/alice/vault.key")
-    assert repr(kek) == "<KeyFile /home/alice/vault.key>"
-    assert kek.where == "/home/alice/vault.key"
+    kek = KeyFile(KEY, "/srv/alice/vault.key")
+    assert repr(kek) == "<KeyFile /srv/alice/vault.key>"
+    assert kek.where == "/srv/alice/vault.key"
     assert len(kek.key_id) == 8

@@ -10,8 +10,8 @@ from valetkey.errors import VaultDamaged, VaultError, VaultUnreadable, WrongKey
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 
-KEK = KeyFile(bytes(range(32)), "/home/alice/vault.key")
-OTHER = KeyFile(bytes(32), "/home/alice/other.key")
+KEK = KeyFile(bytes(range(32)), "/srv/alice/vault.key")
+OTHER = KeyFile(bytes(32), "/srv/alice/other.key")
 RING = Keyring.create(1234.5)
 STORED = RING.wrapped(KEK)
 
@@ -36,7 +36,7 @@ def test_another_key_is_called_wrong_and_named_by_its_fingerprint():
     with pytest.raises(WrongKey) as refusal:
         Keyring.unwrapped(STORED, OTHER)
     told = refusal.value.explain()
-    assert "/home/alice/other.key" in told
+    assert "/srv/alice/other.key" in told
     assert KEK.key_id.hex() in told
     assert OTHER.key_id.hex() in told
     assert "nothing was changed" in told
