@@ -208,7 +208,7 @@ def secure_url(url: str, what: str) -> str:
         raise InvalidInput(f"the {what} is not a URL: {_shown(url)}", fix="write it as https://host/path")
     if parts.username is not None or parts.password is not None:
         raise InvalidInput(f"the {what} holds a user name or password", fix="leave out what stands before the @")
-    if parts.fragment:
+    if "#" in url:  # an empty fragment is one too
         raise InvalidInput(f"the {what} has a fragment (#…)", fix="leave out the # and what follows it")
     if parts.scheme == "http" and not is_loopback(host):
         raise InsecureUrl(f"the {what} is plain http: {_shown(url)}")

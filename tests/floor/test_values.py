@@ -184,6 +184,7 @@ BAD = [
     "https://login.example\\.evil.example/",
     "https://login.example/\\evil",
     "https://login.example/token#fragment",
+    "https://login.example/token#",
     "http://127.0.0.1#@evil.example/",
     "https://login.example/to ken",
     " https://login.example/",
