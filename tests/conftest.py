@@ -17,6 +17,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+pytest_plugins = ("postgreskit",)  # a real PostgreSQL, for the store's contract and for the peers
+
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 HOMES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")

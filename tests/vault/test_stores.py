@@ -10,15 +10,23 @@ import pytest
 from valetkey.audit.line import Line
 from valetkey.values import Entry
 from valetkey.vault.stores.memory import MemoryStore
+from valetkey.vault.stores.postgres import PostgresStore
 from valetkey.vault.stores.sqlite import SqliteStore
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SOME = Entry("active", b"sealed")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request, tmp_path):
-    made = MemoryStore() if request.param == "memory" else SqliteStore.open(tmp_path / "vault.db", create=True)
+MAKERS = {
+    "memory": lambda request: MemoryStore(),
+    "sqlite": lambda request: SqliteStore.open(request.getfixturevalue("tmp_path") / "vault.db", create=True),
+    "postgres": lambda request: PostgresStore.open(request.getfixturevalue("postgres"), create=True),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def store(request):
+    made = MAKERS[request.param](request)
     yield made
     made.close()
 

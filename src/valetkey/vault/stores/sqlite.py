@@ -7,20 +7,20 @@ memory (https://sqlite.org/wal.html).
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from valetkey.audit.line import Line
 from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
+from valetkey.vault.stores.rows import millis, moment, read, span, written
 
 APPLICATION_ID: Final = 0x76_6B_65_79
 """`vkey` in the file's header (PRAGMA application_id), so that another program's file is not taken for a vault."""
@@ -93,44 +93,38 @@ class SqliteStore:
         """Return a record as it is now."""
         with self._connection() as connection:
             row = connection.execute(_LOAD, (name,)).fetchone()
-        return None if row is None else Entry(row[1], row[3], _moment(row[2]), row[0])
+        return None if row is None else Entry(row[1], row[3], moment(row[2]), row[0])
 
     def swap(self, name: str, seen: int, entry: Entry | None) -> bool:
         """Compare and set, in one statement that is durable when this returns."""
         with self._connection() as connection:
             if entry is None:
                 return connection.execute(_DELETE, (name, seen)).rowcount == 1
-            due_at = _millis(entry.due_at)
+            due_at = millis(entry.due_at)
             if seen:
                 return connection.execute(_UPDATE, (entry.state, due_at, entry.box, name, seen)).rowcount == 1
             return connection.execute(_INSERT, (name, entry.state, due_at, entry.box)).rowcount == 1
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Return names in order."""
-        return [row[0] for row in self._rows(_NAMES, (after, *_span(prefix), limit))]
+        return [row[0] for row in self._rows(_NAMES, (after, *span(prefix), limit))]
 
     def due(self, prefix: str, before: datetime, limit: int) -> list[str]:
         """Return what is due, the longest due first."""
-        return [row[0] for row in self._rows(_DUE, (_millis(before), *_span(prefix), limit))]
+        return [row[0] for row in self._rows(_DUE, (millis(before), *span(prefix), limit))]
 
     def count(self, prefix: str) -> dict[str, int]:
         """Return how many records there are by state."""
-        return dict(self._rows(_COUNT, _span(prefix)))
+        return dict(self._rows(_COUNT, span(prefix)))
 
     def append(self, line: Line) -> None:
         """Write a line of the audit log."""
-        detail = json.dumps(dict(line.detail), ensure_ascii=False, separators=(",", ":"))
-        row = (_millis(line.at), line.actor, line.kind, line.subject, line.outcome, line.reason, detail)
         with self._connection() as connection:
-            connection.execute(_APPEND, row)
+            connection.execute(_APPEND, written(line))
 
     def lines(self, limit: int) -> list[Line]:
         """Return the last lines, oldest first."""
-        rows = self._rows(_LINES, (limit,))
-        return [
-            Line(_aware(at), actor, kind, subject, outcome, reason, json.loads(detail))
-            for at, actor, kind, subject, outcome, reason, detail in reversed(rows)
-        ]
+        return [read(*row) for row in reversed(self._rows(_LINES, (limit,)))]
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -290,23 +284,3 @@ def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
         raise VaultUnreadable(f"{path} cannot be used: {what}", fix=fix, sqlite=name) from None
     what, fix = _TROUBLE.get(primary, (f"SQLite says {name}", "try again; if it stays so, check the file and the disk"))
     raise StoreUnavailable(f"{path} cannot be used now: {what}", fix=fix, sqlite=name) from None
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _span(prefix: str) -> tuple[str, str]:
-    """Return the range of names that begin with a prefix; names are ASCII, so the next code point ends it."""
-    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else chr(0x10FFFF)
-
-
-def _millis(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _moment(millis: int | None) -> datetime | None:
-    return None if millis is None else _aware(millis)
-
-
-def _aware(millis: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=millis)

