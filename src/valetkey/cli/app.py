@@ -1,0 +1,274 @@
+"""`valetkey app`: registrations at providers. What may not be here: how a provider is found (describing.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from valetkey.cli import ask
+from valetkey.cli.base import FormCommand, Group, Session, pairs
+from valetkey.cli.provider import complete_keys
+from valetkey.cli.redirect import DEFAULT, listening_place
+from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
+from valetkey.errors import InvalidInput
+from valetkey.values import Scopes, Secret
+
+if TYPE_CHECKING:
+    from valetkey.cli.keyfiles import AppKey
+    from valetkey.providers.schema import Provider, TokenAuth
+    from valetkey.vault.records import App
+    from valetkey.vault.views import AppInfo
+
+METHODS: Final = (
+    "none",
+    "client_secret_basic",
+    "client_secret_post",
+    "client_secret_json",
+    "client_secret_jwt",
+    "private_key_jwt",
+)
+"""The schema's TokenAuth, written out so that help need not load the schema."""
+
+
+@click.group(cls=Group)
+def app() -> None:
+    """Keep your registrations at providers."""
+
+
+# ── add ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApp:
+    """Be what `valetkey app add` was given."""
+
+    name: str
+    provider: str | None
+    client_id: str
+    secret_stdin: bool
+    public: bool
+    params: tuple[str, ...]
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    token_auth: TokenAuth | None
+    private_key: str | None
+    key_alg: str
+    key_id: str
+    audience: str
+    hosts: tuple[str, ...]
+    authorize_params: tuple[str, ...]
+    issuer: str
+    token_url: str
+    authorize_url: str
+    device_url: str
+    revoke_url: str
+    introspect_url: str
+    replace: bool
+
+    def urls(self) -> dict[str, str]:
+        """Return the endpoints given by hand, by their names in the schema."""
+        given = {
+            "token": self.token_url,
+            "authorize": self.authorize_url,
+            "device": self.device_url,
+            "revoke": self.revoke_url,
+            "introspect": self.introspect_url,
+        }
+        return {name: url for name, url in given.items() if url}
+
+
+@app.command(cls=FormCommand, form=NewApp)
+@click.argument("name")
+@click.argument("provider", required=False, shell_complete=complete_keys)
+@click.option("--client-id", default="", help="The client id from the provider's console.")
+@click.option("--secret-stdin", is_flag=True, help="Read the client secret from standard input; else it is asked for.")
+@click.option("--public", is_flag=True, help="A public client: it has no secret.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the provider (tenant).")
+@click.option("--scope", "scopes", multiple=True, help="Scopes to ask for (repeat, or separate by blanks).")
+@click.option("--redirect-uri", default="", help=f"The redirect URI you registered [default: {DEFAULT}].")
+@click.option("--token-auth", type=click.Choice(METHODS), help="How the client proves itself, if not as usual there.")
+@click.option("--private-key", metavar="FILE", help="A private key in PEM, or the JSON file of a service account.")
+@click.option("--key-alg", default="", help="What the key signs with [default: RS256 for RSA, else by the curve].")
+@click.option("--key-id", default="", help="The key's id (kid) at the provider.")
+@click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
+@click.option("--host", "hosts", multiple=True, help="A host the tokens may go to; repeatable.")
+@click.option(
+    "--authorize-param", "authorize_params", multiple=True, metavar="NAME=VALUE", help="Sent with each login."
+)
+@click.option(
+    "--issuer", default="", metavar="URL", help="Let the provider describe itself (RFC 8414, OpenID Connect)."
+)
+@click.option("--token-url", default="", metavar="URL", help="The token endpoint of a provider not in the catalogue.")
+@click.option("--authorize-url", default="", metavar="URL", help="Its authorization endpoint.")
+@click.option("--device-url", default="", metavar="URL", help="Its device authorization endpoint.")
+@click.option("--revoke-url", default="", metavar="URL", help="Its revocation endpoint.")
+@click.option("--introspect-url", default="", metavar="URL", help="Its introspection endpoint.")
+@click.option("--replace", is_flag=True, help="Change an app that is there; its connections stay.")
+def add(session: Session, given: NewApp) -> None:
+    """Keep a registration under NAME, for PROVIDER (default: the provider called NAME).
+
+    The vault is made if it is not there. The client secret is asked for, or read from standard input; it is never an
+    argument, because every user of a machine can list those.
+    """
+    made = _read(given)
+    with session.open(create=True) as vault:
+        info = vault.add_app(made, replace=given.replace)
+    _added(session, info)
+
+
+def _read(given: NewApp) -> App:
+    """Return the app of the options, its secret read last; raises InvalidInput and the errors of describing.py."""
+    from valetkey.cli.describing import described
+    from valetkey.providers import filled, load
+    from valetkey.vault.records import App
+
+    params = pairs(given.params, "--param")
+    key, description = described(given.name, given.provider, given.issuer, given.urls())
+    provider = filled(description or load(key), params)
+    if not provider.endpoints.token:
+        raise InvalidInput(f"{provider.name} needs its token endpoint", fix="give --token-url, or --issuer")
+    if given.redirect_uri:
+        listening_place(given.redirect_uri)
+    signing = _signing_key(given)
+    client_id = given.client_id or (signing.client_id if signing else "")
+    if not client_id:
+        raise InvalidInput("no client id was given", fix=f"--client-id ID, as {_console(provider)} shows it")
+    method = _method(given, provider)
+    return App(
+        name=given.name,
+        provider=key,
+        client_id=client_id,
+        created_at=0.0,  # the vault puts the time in
+        secret=_secret(given, method),
+        described=description,
+        params=params,
+        token_auth=method if method != provider.asking.token_auth else None,
+        private_key=signing.pem if signing else None,
+        key_alg=signing.alg if signing else "",
+        key_id=signing.key_id if signing else "",
+        redirect_uri=given.redirect_uri,
+        scopes=tuple(Scopes(" ".join(given.scopes).split())),
+        audience=given.audience,
+        hosts=given.hosts,
+        authorize_params=pairs(given.authorize_params, "--authorize-param"),
+    )
+
+
+def _signing_key(given: NewApp) -> AppKey | None:
+    if given.private_key is None:
+        return None
+    from valetkey.cli.keyfiles import read_app_key
+
+    return read_app_key(given.private_key, given.key_alg, given.key_id)
+
+
+def _method(given: NewApp, provider: Provider) -> TokenAuth:
+    """Return how the client proves itself: as told, else by what it was given, else as the provider usually has it."""
+    if given.public and (given.secret_stdin or given.token_auth not in {None, "none"}):
+        raise InvalidInput("a public client has no secret", fix="leave out --public, or the secret and --token-auth")
+    if given.token_auth or given.public:
+        return given.token_auth or "none"
+    if given.private_key and not given.secret_stdin:
+        # Where the key can be the grant itself (RFC 7523 section 2.1), nobody proves the client beside it.
+        return "none" if "jwt_bearer" in provider.grants else "private_key_jwt"
+    return provider.asking.token_auth
+
+
+def _secret(given: NewApp, method: str) -> Secret | None:
+    if given.secret_stdin:
+        return ask.secret_line("client secret")
+    if not method.startswith("client_secret"):
+        return None
+    return ask.secret_prompt("client secret", instead="--secret-stdin reads it from standard input; --public has none")
+
+
+def _console(provider: Provider) -> str:
+    return provider.console or "the provider's console"
+
+
+def _added(session: Session, info: AppInfo) -> None:
+    provider = info.description
+    uri = ""
+    if provider.endpoints.authorize and "authorization_code" in provider.grants:
+        uri = info.redirect_uri or DEFAULT
+    if session.json:
+        further = {"register": uri, "console": provider.console, "docs": provider.docs, "notes": provider.notes}
+        out_json({**info.to_dict(), **further})
+        return
+    out(f"{clean(info.name)}: kept, for {clean(provider.name)}")
+    if uri:
+        out(f"  register exactly this redirect URI:  {clean(uri)}")
+        if not info.redirect_uri:
+            out(
+                "  (the port is chosen at each login; if the provider wants one, register http://127.0.0.1:8765/callback"
+            )
+            out("  and say so here with --redirect-uri)")
+    facts({"  console": provider.console, "  documentation": provider.docs})
+    for note in provider.notes:
+        out(f"  - {clean(note)}")
+    say(f"next: valetkey connect {clean(info.name)}/LABEL")
+
+
+# ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command("list")
+@click.pass_obj
+def list_(session: Session) -> None:
+    """List apps."""
+    with session.open() as vault:
+        found = list(vault.apps())
+    if session.json:
+        out_json([info.to_dict() for info in found])
+    elif not found:
+        say("no apps; `valetkey app add NAME PROVIDER` keeps one")
+    else:
+        rows = [(info.name, info.provider, info.client_id, info.token_auth, info.scopes.join()) for info in found]
+        table(("NAME", "PROVIDER", "CLIENT ID", "PROOF", "SCOPES"), rows)
+
+
+@app.command()
+@click.argument("name")
+@click.pass_obj
+def show(session: Session, *, name: str) -> None:
+    """Show an app; its secret is never shown."""
+    with session.open() as vault:
+        info = vault.app(name)
+    if session.json:
+        out_json(info.to_dict())
+        return
+    ends = info.description.endpoints
+    facts(
+        {
+            "name": info.name,
+            "provider": f"{info.description.name} ({info.provider})",
+            "client id": info.client_id,
+            "proves itself by": info.token_auth,
+            "secret": "kept" if info.has_secret else "none",
+            "private key": "kept" if info.has_private_key else "none",
+            "redirect URI": info.redirect_uri or f"{DEFAULT} (any port)",
+            "scopes": info.scopes.join(),
+            "hosts": ", ".join(info.hosts),
+            "parameters": ", ".join(f"{key}={value}" for key, value in info.params.items()),
+            "token endpoint": ends.token,
+            "authorization endpoint": ends.authorize,
+            "device endpoint": ends.device,
+            "revocation endpoint": ends.revoke,
+            "added": moment(info.created_at),
+        }
+    )
+
+
+@app.command()
+@click.argument("name")
+@click.pass_obj
+def rm(session: Session, *, name: str) -> None:
+    """Forget an app; its connections must be removed first."""
+    with session.open() as vault:
+        vault.remove_app(name)
+    if session.json:
+        out_json({"name": name, "removed": True})
+    else:
+        out(f"{clean(name)}: forgotten; the registration at the provider is still there")

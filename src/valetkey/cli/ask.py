@@ -1,0 +1,77 @@
+"""Secrets and files from outside: hidden prompts, standard input, files; never arguments, which every user can list.
+
+What may not be here: showing any of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from valetkey.errors import InvalidInput
+from valetkey.values import Secret
+
+INPUT_LIMIT: Final = 1 << 16
+"""Most bytes read of a secret, a key or a token: an RSA key of 16,384 bits in PEM has 13 KB."""
+
+
+def secret_line(what: str) -> Secret:
+    """Read a secret of one line from standard input; raises InvalidInput."""
+    text = _text(sys.stdin.buffer.read(INPUT_LIMIT + 1), what, "standard input").strip("\r\n")
+    if not text.strip():
+        raise InvalidInput(f"standard input holds no {what}", fix=f'for example: printf %s "$SECRET" | {_called()}')
+    if "\n" in text or "\r" in text:
+        raise InvalidInput(f"the {what} has more than one line", fix=f"send the {what} alone")
+    return Secret(text)
+
+
+def secret_prompt(what: str, *, instead: str) -> Secret:
+    """Ask for a secret without showing what is typed; raises InvalidInput where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"the {what} is needed, and this is no terminal to ask for it", fix=instead)
+    import getpass
+
+    try:
+        text = getpass.getpass(f"{what} (not shown): ", stream=sys.stderr)
+    except EOFError:
+        text = ""
+    if not text.strip():
+        raise InvalidInput(f"no {what} was given", fix=instead)
+    return Secret(text.strip())
+
+
+def pasted(what: str) -> str:
+    """Read a line that a person pastes, unseen on a terminal because it holds a code; raises InvalidInput."""
+    if sys.stdin.isatty():
+        return secret_prompt(what, instead="paste it, then press Enter").reveal()
+    text = _text(sys.stdin.buffer.readline(INPUT_LIMIT + 1), what, "standard input").strip()
+    if not text:
+        raise InvalidInput(f"standard input ended before the {what} came", fix="paste it, then press Enter")
+    return text
+
+
+def file_text(path: str, what: str) -> str:
+    """Read a small text file, or standard input for "-"; raises InvalidInput."""
+    if path == "-":
+        return _text(sys.stdin.buffer.read(INPUT_LIMIT + 1), what, "standard input")
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            data = file.read(INPUT_LIMIT + 1)
+    except OSError as refusal:
+        reason = refusal.strerror or type(refusal).__name__
+        raise InvalidInput(f"{path} cannot be read: {reason}", fix="check the path and its permissions") from None
+    return _text(data, what, path)
+
+
+def _text(data: bytes, what: str, where: str) -> str:
+    if len(data) > INPUT_LIMIT:
+        raise InvalidInput(f"{where} is too large for a {what}", fix=f"at most {INPUT_LIMIT} bytes are read")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{where} is not UTF-8 text", fix=f"give the {what} as text") from None
+
+
+def _called() -> str:
+    return "valetkey … --secret-stdin"

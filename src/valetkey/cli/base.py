@@ -1,0 +1,166 @@
+"""What every command has: the options that say which vault and how to answer, and the session they fill.
+
+The options stand on every command and every group, so they may be given before the noun or after the verb; the one
+furthest to the right counts. What may not be here: commands, and imports that cost (the vault is opened late).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from valetkey.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from valetkey.library import Vault
+
+
+SHARED: Final = ("vault", "key_file", "json")
+"""The names of the options that every command has."""
+
+
+@dataclass
+class Session:
+    """Be one call of the command line: which vault, which key, and whether a program is asking."""
+
+    vault: str | None = None
+    key_file: str | None = None
+    json: bool = False
+
+    def open(self, *, create: bool = False) -> Vault:
+        """Open the vault; raises the VaultErrors. It is made only where `create` says so."""
+        from valetkey.library import open as open_vault
+
+        return open_vault(self.vault, key_file=self.key_file, create=create, actor="cli")
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    session = context.find_root().obj
+    if value and isinstance(session, Session) and parameter.name is not None:
+        setattr(session, parameter.name, value)
+
+
+def _shared() -> list[click.Parameter]:
+    # The variables are read where the vault is opened, so that what is typed before the noun goes before them.
+    return [
+        click.Option(
+            ["--vault"],
+            metavar="PATH",
+            expose_value=False,
+            callback=_remember,
+            help="The vault's file [env: VALETKEY_VAULT; else in your data folder].",
+        ),
+        click.Option(
+            ["--key-file"],
+            metavar="PATH",
+            expose_value=False,
+            callback=_remember,
+            help="The vault's key [env: VALETKEY_KEY_FILE; else beside the vault].",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember,
+            help="Answer in JSON, errors too.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """Be a command with the shared options behind its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(_shared())
+
+
+class Group(click.Group):
+    """Be a noun: a group whose commands and which itself have the shared options."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(_shared())
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which ones have names like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as refusal:
+            near = _near(args[0], self.list_commands(ctx))
+            if near and not ctx.resilient_parsing:
+                message = f"{refusal.message.rstrip('.')}; did you mean {' or '.join(near)}?"
+                raise click.UsageError(message, ctx) from None
+            raise
+
+
+class FormCommand(Command):
+    """Be a command with many options, which its callback takes as one value of the class `form`."""
+
+    def __init__(self, *args: Any, form: type[Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.form = form
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the callback with the session and the form."""
+        assert self.callback is not None  # every command of ours has one
+        return ctx.invoke(self.callback, ctx.obj, self.form(**ctx.params))
+
+
+class AfterDashes(Command):
+    """Be a command that takes another program's arguments behind `--`; click does not look at those.
+
+    `tail` is what the usage line says of them.
+    """
+
+    def __init__(self, *args: Any, tail: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.tail = tail
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put what stands behind the first `--` aside and read the rest."""
+        if "--" in args:
+            cut = args.index("--")
+            ctx.meta[BEHIND] = args[cut + 1 :]
+            args = args[:cut]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Show the part behind the dashes in the usage line."""
+        return [*super().collect_usage_pieces(ctx), "--", self.tail]
+
+
+BEHIND = "valetkey.behind"
+
+
+def behind(context: click.Context, example: str) -> list[str]:
+    """Return what stands behind `--`; raises InvalidInput when nothing does."""
+    given: list[str] = context.meta.get(BEHIND, [])
+    if not given:
+        raise InvalidInput("nothing stands behind --", fix=f"for example: `{example}`")
+    return given
+
+
+def _near(word: str, words: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # late: only who mistypes needs it
+
+    return get_close_matches(word, list(words), n=2)
+
+
+def pairs(given: Iterable[str], option: str) -> dict[str, str]:
+    """Read `name=value` texts; raises InvalidInput."""
+    read: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidInput(f"{option} takes name=value", fix=f"for example: {option} tenant=example.com")
+        read[name] = value
+    return read

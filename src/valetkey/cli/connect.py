@@ -1,0 +1,201 @@
+"""`valetkey connect`: obtain a connection, by browser, pasted answer, device code, or without a person.
+
+What may not be here: the protocol (oauth/), the listener (loopback.py), whether an answer is good (vault/).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+import click
+
+from valetkey.cli.base import FormCommand, Session, pairs
+from valetkey.cli.exits import INTERRUPTED
+from valetkey.cli.show import clean, moment, out, out_json, say
+from valetkey.errors import InvalidInput, NotFound
+from valetkey.values import Scopes, Secret
+
+if TYPE_CHECKING:
+    from valetkey.library import Vault
+    from valetkey.providers.schema import GrantName
+    from valetkey.vault.connect import Started, Wish
+    from valetkey.vault.views import AppInfo, ConnectionInfo
+
+GRANTS: Final = ("authorization_code", "device_code", "client_credentials", "jwt_bearer")
+"""What can be connected, the best first: a person's consent goes before the app's own power."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Be what `valetkey connect` was asked for."""
+
+    name: str
+    scopes: tuple[str, ...]
+    no_browser: bool
+    device: bool
+    grant: GrantName | None
+    subject: str
+    audience: str
+    resources: tuple[str, ...]
+    params: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+    def wish(self) -> Wish:
+        """Return what the vault is asked for."""
+        from valetkey.vault.connect import Wish
+
+        scopes = tuple(Scopes(" ".join(self.scopes).split()))
+        extra = pairs(self.params, "--param")
+        return Wish(scopes, self.audience, self.resources, extra, self.subject, self.hosts)
+
+
+@click.command(cls=FormCommand, form=Asked)
+@click.argument("name", metavar="APP/LABEL")
+@click.option("--scope", "scopes", multiple=True, help="Ask for these scopes (repeat, or separate by blanks).")
+@click.option("--no-browser", is_flag=True, help="Show the address; paste where the browser ended on standard input.")
+@click.option("--device", is_flag=True, help="Show a code to type on another machine.")
+@click.option("--grant", type=click.Choice(GRANTS), help="The grant; else the first that the app can use.")
+@click.option("--subject", default="", help="Whom a JWT bearer assertion speaks for.")
+@click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
+@click.option("--resource", "resources", multiple=True, help="A resource indicator (RFC 8707); repeatable.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One more parameter of the request.")
+@click.option("--host", "hosts", multiple=True, help="A host the token may go to; else the app's, or the provider's.")
+def connect(session: Session, asked: Asked) -> None:
+    """Obtain a connection: a person consents, its tokens are kept.
+
+    The browser is opened, and the answer comes to a port of this machine. Connecting a name that is there already
+    renews its consent and keeps its name, so that nothing that uses it has to change.
+    """
+    wish = asked.wish()
+    with session.open() as vault:
+        app = vault.app(asked.name.partition("/")[0])
+        before = _known(vault, asked.name)
+        way = "device_code" if asked.device else asked.grant or usable_grants(app)[0]
+        if way == "client_credentials" or way == "jwt_bearer":  # noqa: PLR1714  # so mypy knows which two are left
+            made = vault.connect_machine(asked.name, way, wish=wish)
+        elif way == "device_code":
+            made = _by_device(vault, asked.name, wish)
+        else:
+            made = _by_redirect(vault, app, asked.name, wish, browser=not asked.no_browser)
+        _show(session, made, reconnected=before)
+
+
+def _known(vault: Vault, name: str) -> bool:
+    try:
+        vault.connection(name)
+    except NotFound:
+        return False
+    return True
+
+
+def usable_grants(app: AppInfo) -> Sequence[GrantName]:
+    """Return the grants an app can use, the best first; raises InvalidInput if there is none."""
+    provider = app.description
+    needs = {"authorization_code": provider.endpoints.authorize, "device_code": provider.endpoints.device}
+    found = [grant for grant in provider.grants if grant in GRANTS and needs.get(grant, "there")]
+    order = {grant: place for place, grant in enumerate(GRANTS)}
+    found.sort(key=lambda grant: order[grant])
+    if app.has_private_key and not app.has_secret and app.token_auth != "private_key_jwt" and "jwt_bearer" in found:
+        found.remove("jwt_bearer")
+        found.insert(0, "jwt_bearer")  # the key is for nothing else
+    if not app.has_private_key and "jwt_bearer" in found:
+        found.remove("jwt_bearer")
+    if not found:
+        raise InvalidInput(
+            f"app {app.name} has no way to connect",
+            cause=f"the description of {provider.name} names no endpoint that this app could use",
+            fix=f"look at `valetkey app show {app.name}`; `valetkey app add {app.name} --replace` corrects it",
+        )
+    return found
+
+
+# ── by redirect ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _by_redirect(vault: Vault, app: AppInfo, name: str, wish: Wish, *, browser: bool) -> ConnectionInfo:
+    from valetkey.cli.redirect import DEFAULT, listening_place
+
+    redirect_uri = app.redirect_uri or DEFAULT
+    place = listening_place(redirect_uri)
+    # Who pastes must hold what who started holds, so that nobody can be given a link of somebody else's account.
+    binding = Secret(secrets.token_urlsafe(32))
+    if place is None or not browser:
+        started = vault.begin(name, redirect_uri=redirect_uri, binding=binding, wish=wish)
+        return vault.finish(_pasted(started, elsewhere=place is None), binding=binding)
+    from valetkey.cli.loopback import Listener
+
+    with Listener(place) as listener:
+        started = vault.begin(name, redirect_uri=listener.redirect_uri, binding=binding, wish=wish)
+        _open_browser(started)
+        answer = listener.wait(_state(started), started.expires_at.timestamp())
+        strangers = listener.strangers
+    if strangers:
+        say(f"sent away {strangers} answers that did not belong to this login")
+    return vault.finish(answer, binding=binding)
+
+
+def _state(started: Started) -> str:
+    return parse_qs(urlsplit(started.url).query)["state"][0]
+
+
+def _open_browser(started: Started) -> None:
+    import threading
+    import webbrowser
+
+    say(f"opening a browser; if none opens, open this address on this machine:\n\n  {clean(started.url)}\n")
+    say("waiting until it comes back (Ctrl-C ends it; --no-browser is for machines without one)")
+    # On a thread, because a browser in a terminal, or one named by BROWSER, returns only when it is closed.
+    threading.Thread(target=webbrowser.open, args=(started.url,), daemon=True).start()
+
+
+def _pasted(started: Started, *, elsewhere: bool) -> str:
+    from valetkey.cli.ask import pasted
+
+    say(f"open this address in a browser and consent:\n\n  {clean(started.url)}\n")
+    if elsewhere:
+        say("the app's redirect URI is on another machine, so its answer cannot be received here")
+    say("the browser ends on a page that may not load; copy that page's whole address and paste it here")
+    return pasted("address")
+
+
+# ── by device code ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _by_device(vault: Vault, name: str, wish: Wish) -> ConnectionInfo:
+    started = vault.begin_device(name, wish=wish)
+    shown = started.shown
+    say(
+        f"on any device, open\n\n  {clean(shown.verification_uri)}\n\nand type the code\n\n  {clean(shown.user_code)}\n"
+    )
+    say(f"the code is good for {shown.expires_in / 60:.0f} minutes; waiting (Ctrl-C ends it)")
+    try:
+        return vault.finish_device(started)
+    except KeyboardInterrupt:
+        # The asking goes on, on a thread that would outlive us by minutes; nothing of it is worth keeping.
+        sys.stderr.write("valetkey: interrupted\n")
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+
+
+# ── what came of it ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _show(session: Session, made: ConnectionInfo, *, reconnected: bool) -> None:
+    if session.json:
+        out_json({**made.to_dict(), "reconnected": reconnected})
+        return
+    out(f"{clean(made.name)}: {'reconnected; its name stays' if reconnected else 'connected'}")
+    out(f"  asked for:  {clean(made.asked.join()) or 'what the provider gives by default'}")
+    out(f"  granted:    {clean(made.granted.join()) or 'not said'}")
+    missing = made.granted.missing(made.asked)
+    if made.granted and missing:
+        out(f"  not granted: {clean(missing.join())}")
+    out(f"  good until: {moment(made.expires_at, 'not said')}")
+    if not made.renewable:
+        say("the provider gave no refresh token: when this token ends, a person must connect again")

@@ -1,0 +1,71 @@
+"""`valetkey curl`: run the real curl with the token on the request, and the token in nobody's argument list.
+
+Which addresses curl would ask is found in curlargs.py; where a token may go, in inject/rule.py. What may not be here:
+tokens in arguments or files.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from valetkey.cli.base import AfterDashes, Session, behind
+from valetkey.cli.show import clean, say
+from valetkey.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from valetkey.vault.views import Credential
+
+
+@click.command(cls=AfterDashes, tail="URL [CURL ARGUMENTS]...")
+@click.argument("name", metavar="APP/LABEL")
+@click.pass_context
+def curl(context: click.Context, *, name: str) -> None:
+    """Run curl with a connection's token on the request.
+
+    \b
+        valetkey curl google/alice -- https://www.googleapis.com/drive/v3/about -G -d fields=user
+
+    The token goes into the Authorization header, and only to hosts of the connection, over https (loopback excepted).
+    curl itself keeps it from other hosts when it follows redirects with --location. It stands in no argument and no
+    file. curl's own configuration file is not read. The exit code is curl's.
+    """  # noqa: D301  # \b is click's mark for lines that stay as they are
+    session: Session = context.obj
+    given = behind(context, f"valetkey curl {name} -- https://api.example.com/me")
+    from valetkey.cli.curlargs import curl_here, read_arguments
+    from valetkey.cli.handover import become, inherited_path
+    from valetkey.inject.rule import headers, missing
+
+    here = curl_here()
+    reading = read_arguments(given, here)
+    with session.open() as vault:
+        credential = vault.credential(name)
+    plain = [address for address in reading.addresses if not _checked(address, credential, name)]
+    if reading.shows_headers:
+        say("curl shows the token with this option; take care where its output goes")
+    own = {header for header in credential.headers if header.lower() in reading.headers}
+    lines = "".join(f"{header}: {value}\r\n" for header, value in missing(headers(credential), own).items())
+    # -q goes first: a configuration file could name other addresses, or --location-trusted.
+    command = [here.path, "-q", "-H", f"@{inherited_path(lines.encode())}"]
+    # On loopback the token may travel unencrypted, so no proxy may stand in between.
+    command += ["--noproxy", "*"] if plain else []
+    become([*command, *given], os.environ)
+
+
+def _checked(address: str, credential: Credential, name: str) -> bool:
+    """Say whether an address is asked over TLS; raises InvalidInput if the token may not go there."""
+    from valetkey.cli.curlargs import destination
+    from valetkey.inject.rule import ENCRYPTED, Target, allowed
+
+    scheme, host, port = destination(address)
+    target = Target(scheme, host, port)
+    if not allowed(credential.hosts, target):
+        raise InvalidInput(
+            f"the token of {name} may not go to {scheme}://{target.shown}",
+            code="host_not_allowed",
+            cause=f"it is bound to {clean(', '.join(credential.hosts))}, over https",
+            fix="correct the address, or bind more hosts: --host of `valetkey connect` and of `valetkey app add`",
+        )
+    return scheme in ENCRYPTED

@@ -1,0 +1,65 @@
+"""Which provider an app is for: of the catalogue, discovered from an issuer, or put together from URLs.
+
+What may not be here: the app itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from valetkey.errors import InvalidInput, ProviderError, Weather
+from valetkey.values import secure_url
+
+if TYPE_CHECKING:
+    from valetkey.providers.schema import Provider
+
+
+def described(name: str, key: str | None, issuer: str, urls: dict[str, str]) -> tuple[str, Provider | None]:
+    """Return the provider's key, and its description where the catalogue's own does not do.
+
+    `urls` are endpoints by their name in the schema. Raises NotFound, InvalidInput, InsecureUrl, ProviderError.
+    """
+    from valetkey.providers import load, overridden
+
+    if key and issuer:
+        raise InvalidInput("a provider and --issuer were given", fix="leave one of them out")
+    for endpoint, url in urls.items():
+        secure_url(url, f"{endpoint} URL")  # said by its own code (insecure_url), ahead of the general check
+    base = discovered(issuer) if issuer else load(key or _guessed(name, urls))
+    if not urls and not issuer:
+        return base.key, None
+    return base.key, overridden(base, {f"endpoints.{endpoint}": url for endpoint, url in urls.items()})
+
+
+def _guessed(name: str, urls: dict[str, str]) -> str:
+    from valetkey.providers import keys
+
+    if name in keys():
+        return name
+    if urls:
+        return "generic"
+    raise InvalidInput(
+        f"which provider is {name[:80]!r} for?",
+        fix=f"`valetkey app add {name[:80]} PROVIDER` (`valetkey provider list` shows them), or --issuer URL, "
+        "or --token-url and --authorize-url",
+    )
+
+
+def discovered(issuer: str) -> Provider:
+    """Ask an issuer to describe itself (RFC 8414); raises Weather, or what read_discovery raises."""
+    from valetkey.oauth.discovery import discovery_requests, read_discovery
+    from valetkey.transport.sync import Transport
+
+    transport = Transport()
+    refusals: list[ProviderError] = []
+    try:
+        for request in discovery_requests(issuer):
+            try:
+                return read_discovery(issuer, transport.send(request))
+            except Weather:
+                raise
+            except ProviderError as refusal:
+                refusals.append(refusal)  # the document may stand at the other place
+    finally:
+        transport.close()
+    raise refusals[-1]

@@ -1,0 +1,80 @@
+"""How a call ends: the exit codes, and errors as lines for people or as an object for programs.
+
+What may not be here: tracebacks with local variables, which hold tokens.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+import click
+import msgspec
+
+from valetkey.cli.show import clean, clean_lines
+from valetkey.errors import ValetkeyError
+
+EXIT_CODES: Final = {
+    0: "done",
+    1: "an error of valetkey itself (VALETKEY_DEBUG=1 shows where)",
+    2: "it was asked for something that cannot be: a wrong option, name, URL, key or file",
+    3: "nothing has this name",
+    4: "a person is needed: connect, reconnect, or allow more",
+    5: "the provider refuses our registration or our request",
+    6: "temporary: try again later",
+    7: "the vault, or its key, is missing, wrong or damaged",
+    8: "a token was refused",
+    130: "interrupted",
+    141: "the reader of the output has gone",
+}
+
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+
+def failed(error: Exception, *, as_json: bool) -> int:
+    """Say on standard error what went wrong, and return the exit code."""
+    if isinstance(error, click.ClickException):
+        return _tell(_usage(error), as_json=as_json)
+    if isinstance(error, ValetkeyError):
+        return _tell(error, as_json=as_json)
+    if os.environ.get("VALETKEY_DEBUG"):
+        import traceback
+
+        # Source lines and types, and no values: neither locals nor the error's own text, which may quote anything.
+        sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
+    return _tell(_unexpected(error), as_json=as_json)
+
+
+def _tell(error: ValetkeyError, *, as_json: bool) -> int:
+    if as_json:
+        sys.stderr.write(msgspec.json.encode(error.to_dict()).decode() + "\n")
+    else:
+        sys.stderr.write(f"valetkey: {clean_lines(error.explain())}\n")
+    return type(error).exit_code
+
+
+class _Usage(ValetkeyError):
+    """Be a command line that click could not read."""
+
+    code = "usage"
+    exit_code = USAGE
+
+
+def _usage(error: click.ClickException) -> ValetkeyError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "valetkey"
+    message = clean(error.format_message()).rstrip(".")
+    return _Usage(message[:1].lower() + message[1:], fix=f"`{path} --help` shows what it takes")
+
+
+def _unexpected(error: Exception) -> ValetkeyError:
+    # Only the type, and the system's own words for a system error: texts of libraries may quote what they were given.
+    reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return ValetkeyError(
+        f"unexpected {type(error).__name__}{reason}",
+        code="unexpected",
+        fix="VALETKEY_DEBUG=1 shows where it happened, without values; please report it",
+    )

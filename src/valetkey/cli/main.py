@@ -1,0 +1,73 @@
+"""The entry point. A fresh token and the version are answered at once; everything else loads the command line.
+
+`valetkey token NAME` stands inside `$(…)` of scripts that run every minute, so nothing is imported here that such a
+call does not need: no click, no pathlib, no dataclasses. What may not be here: commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+PLACES = ("--vault", "--key-file")
+
+READER_GONE = 141
+"""What a shell shows for a program ended by SIGPIPE: 128 + 13."""
+
+
+def main() -> int:
+    """Do what the command line says and return the exit code."""
+    argv = sys.argv[1:]
+    try:
+        answer = _at_once(argv)
+        if answer:
+            sys.stdout.write(f"{answer}\n")
+            sys.stdout.flush()
+            return 0
+        from valetkey.cli.running import run  # late: only now is the command line needed
+
+        return run(argv)
+    except BrokenPipeError:
+        # Nothing may be flushed to the reader that has gone when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except KeyboardInterrupt:
+        sys.stderr.write("valetkey: interrupted\n")
+        return 130
+
+
+def _at_once(argv: list[str]) -> str:
+    """Return the answer that needs no command line, or the empty string."""
+    if argv == ["--version"]:
+        from valetkey._version import __version__
+
+        return f"valetkey {__version__}"
+    asked = _token_asked(argv)
+    if asked is None:
+        return ""
+    from valetkey.vault.quick import key_beside, places, quick_token
+
+    name, given = asked
+    vault, key_file = places()
+    if "--vault" in given:
+        vault = os.path.expanduser(given["--vault"])  # noqa: PTH111  # pathlib costs a tenth of the whole call
+        key_file = key_beside(vault)
+    if "--key-file" in given:
+        key_file = os.path.expanduser(given["--key-file"])  # noqa: PTH111  # as above
+    return quick_token(name, vault, key_file) or ""
+
+
+def _token_asked(argv: list[str]) -> tuple[str, dict[str, str]] | None:
+    """Return name and places if `argv` is `token NAME` with nothing but places around it."""
+    words: list[str] = []
+    given: dict[str, str] = {}
+    left = iter(argv)
+    for word in left:
+        option, equals, value = word.partition("=")
+        if option in PLACES:
+            given[option] = value if equals else next(left, "")
+        else:
+            words.append(word)
+    if len(words) != 2 or words[0] != "token" or words[1].startswith("-") or not all(given.values()):
+        return None
+    return words[1], given

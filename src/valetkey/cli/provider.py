@@ -1,0 +1,93 @@
+"""`valetkey provider`: what is known of providers, with the source of each fact.
+
+What may not be here: changing them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from valetkey.cli.base import Group, Session
+from valetkey.cli.show import clean, out, out_json, table
+
+if TYPE_CHECKING:
+    from valetkey.providers.schema import Provider
+
+
+def complete_keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the providers whose key begins so, for the shell."""
+    from valetkey.providers import keys
+
+    return [key for key in keys() if key.startswith(incomplete)]
+
+
+@click.group(cls=Group)
+def provider() -> None:
+    """Show what is known of providers."""
+
+
+@provider.command("list")
+@click.pass_obj
+def list_(session: Session) -> None:
+    """List the providers of the catalogue."""
+    from valetkey.providers import keys, load
+
+    found = [load(key) for key in keys()]
+    if session.json:
+        out_json(
+            [{"key": entry.key, "name": entry.name, "grants": entry.grants, "docs": entry.docs} for entry in found]
+        )
+        return
+    rows = [(entry.key, entry.name, ", ".join(entry.grants), ", ".join(entry.parameters)) for entry in found]
+    table(("KEY", "NAME", "GRANTS", "PARAMETERS"), rows)
+
+
+@provider.command()
+@click.argument("key", shell_complete=complete_keys)
+@click.pass_obj
+def show(session: Session, *, key: str) -> None:
+    """Show a provider: every fact with where and when it was read, and the notes."""
+    from valetkey.providers import load
+
+    found = load(key)
+    if session.json:
+        out_json(found)
+        return
+    out(f"{clean(found.name)} ({found.key})")
+    for name, url in (("documentation", found.docs), ("console", found.console)):
+        if url:
+            out(f"  {name}: {clean(url)}")
+    _show_parameters(found)
+    _show_facts(found)
+    for note in found.notes:
+        out(f"  - {clean(note)}")
+
+
+def _show_parameters(found: Provider) -> None:
+    if found.parameters:
+        out()
+        rows = [(name, given.default or "(needed)", given.about) for name, given in found.parameters.items()]
+        table(("PARAMETER", "DEFAULT", "MEANING"), rows)
+
+
+def _show_facts(found: Provider) -> None:
+    from valetkey.providers.facts import leaves, source_of
+
+    rows = []
+    for path, value in leaves(found).items():
+        if path.startswith(("notes.", "parameters.")):
+            continue
+        source = source_of(found, path)
+        rows.append((path, _plain(value), *((source.sure, source.date, source.where) if source else ("", "", ""))))
+    if rows:
+        out()
+        table(("FACT", "VALUE", "KNOWN", "READ ON", "SOURCE"), rows)
+        out()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
