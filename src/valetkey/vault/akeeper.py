@@ -29,13 +29,17 @@ class AsyncKeeper:
     def __init__(self, keeper: Keeper) -> None:
         self.sync = keeper
 
-    async def token(self, name: str, *, scopes: Sequence[str] = ()) -> Token:
+    async def token(
+        self, name: str, *, scopes: Sequence[str] = (), part: str = "", resource: str = "", audience: str = ""
+    ) -> Token:
         """Return a fresh access token; see Keeper.token."""
-        held = None if scopes else self.sync.remembered(name)
-        return (
-            held
-            if held is not None
-            else await self._aside(lambda: self.sync.token(name, scopes=scopes), "token", name, *scopes)
+        wishes = (*scopes, part, resource, audience)
+        held = None if any(wishes) else self.sync.remembered(name)
+        if held is not None:
+            return held
+        return await self._aside(
+            lambda: self.sync.token(name, scopes=scopes, part=part, resource=resource, audience=audience),
+            *("token", name, *wishes),
         )
 
     async def renewed(self, name: str, rejected: Token) -> Token:

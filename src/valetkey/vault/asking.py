@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypedDict
+
+import msgspec
 
 from valetkey.errors import InvalidInput, NotConnected
 from valetkey.oauth.assertion import assertion, jwt_bearer_request
@@ -13,30 +15,53 @@ from valetkey.oauth.token import client_credentials_request, refresh_request
 from valetkey.providers.schema import GrantName
 from valetkey.values import Request, Scopes
 from valetkey.vault.desk import Desk
-from valetkey.vault.records import App, Connection
+from valetkey.vault.records import App, Asked, Connection
 
 ASSERTION_LIFETIME: Final = timedelta(minutes=3)
 """Salesforce takes no more than three minutes; nobody needs more, the assertion is used at once."""
 
 
-def token_request(desk: Desk, client: Client, app: App, connection: Connection, stamp: Stamp) -> Request:
-    """Return the request that renews a connection, or obtains its first tokens where no person is needed."""
-    if connection.tokens is not None and connection.tokens.refresh is not None:
-        return _refresh(desk, client, app, connection, stamp)
+class _Target(TypedDict, total=False):
+    scopes: Scopes
+    resource: tuple[str, ...]
+    extra: dict[str, str]
+
+
+def token_request(
+    desk: Desk, client: Client, app: App, connection: Connection, stamp: Stamp, *, part: str = ""
+) -> Request:
+    """Return the request that renews a part of a connection, or obtains its first tokens where no person is needed."""
+    refresh = connection.refresh_token(part)
+    if refresh is not None:
+        return refresh_request(client, refresh, stamp=stamp, **_target(client, connection.asked, part))
     ask = _WITHOUT_PERSON.get(connection.grant)
     if ask is None:
         raise NotConnected(f"{connection.name} cannot be renewed without a person")
-    return ask(desk, client, app, connection, stamp)
+    return ask(desk, client, app, _aimed(connection, part), stamp)
 
 
 Ask = Callable[[Desk, Client, App, Connection, Stamp], Request]
 
 
-def _refresh(_desk: Desk, client: Client, _app: App, connection: Connection, stamp: Stamp) -> Request:
-    assert connection.tokens is not None and connection.tokens.refresh is not None  # noqa: PT018  # one fact in two parts
-    asked = connection.asked
-    scopes = Scopes(asked.scopes) if client.provider.asking.scope_on_refresh else Scopes()
-    return refresh_request(client, connection.tokens.refresh, scopes=scopes, resource=asked.resource, stamp=stamp)
+def _target(client: Client, asked: Asked, part: str) -> _Target:
+    """Say which API a refreshed token is for, in the way the provider wants it said."""
+    kind, _, value = part.partition("=")
+    if kind == "audience":
+        return {"extra": {"audience": value}}
+    if kind == "resource" and client.provider.asking.target == "default_scope":
+        return {"extra": {client.provider.asking.scope_param: f"{value.rstrip('/')}/.default"}}
+    if kind == "resource":
+        return {"resource": (value,)}
+    return {} if part else {"scopes": Scopes(asked.scopes), "resource": asked.resource}
+
+
+def _aimed(connection: Connection, part: str) -> Connection:
+    """Return a machine's connection as if it had been asked for this target alone."""
+    kind, _, value = part.partition("=")
+    if not value:
+        return connection
+    changes = {"resource": (value,), "audience": ""} if kind == "resource" else {"audience": value, "resource": ()}
+    return msgspec.structs.replace(connection, asked=msgspec.structs.replace(connection.asked, **changes))
 
 
 def _client_credentials(_desk: Desk, client: Client, app: App, connection: Connection, stamp: Stamp) -> Request:

@@ -39,7 +39,7 @@ from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.records import App, Asked, Connection, Pending
-from valetkey.vault.renew import keep, token_set
+from valetkey.vault.renew import keep, with_tokens
 
 PENDING_SECONDS: Final = 600.0
 """How long a person has to consent; RFC 6749 gives no number, ten minutes is what it recommends for codes."""
@@ -337,12 +337,12 @@ def _keep_new(desk: Desk, place: _Place, answer: TokenAnswer, provider: Provider
     moment = (yield from now()).timestamp()
     wanted = place.wanted
     made = msgspec.structs.replace(
-        wanted,
-        tokens=token_set(answer, moment, wanted.asked.scopes, None),
+        with_tokens(wanted, answer, moment),
         kept={**wanted.kept, **answer.kept},
         refreshed_at=moment,
         generation=wanted.generation + 1,
         margin=float(provider.refresh.margin_seconds),
+        idle=provider.refresh.idle_days * 86_400.0,
     )
     saved = yield from keep(desk, place.version, made, replaces=True)
     with suppress(StoreUnavailable):  # the grant is safe now: a log that is down is its own trouble

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from valetkey.providers.schema import Provider
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
 from valetkey.vault.layout import head_of
-from valetkey.vault.records import App, Connection, Pending, from_bytes, to_bytes
+from valetkey.vault.records import PERSON_GRANTS, App, Connection, Pending, from_bytes, owner_of, to_bytes
 from valetkey.vault.seal import Sealer
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ MARGIN_MOST: Final = 300.0
 
 DEFAULT_KEY_ALG: Final = "RS256"
 """For a PEM key whose algorithm is not named: Google and Salesforce take nothing else."""
+
+KEEP_ALIVE_SHARE: Final = 0.5
+"""Of the time a refresh token may lie unused: half of it leaves as long again to mend what prevents the refresh."""
 
 MARGIN_SHARE: Final = 0.1
 """Of a token's lifetime: a token of one minute is renewed six seconds ahead, one of an hour five minutes."""
@@ -141,32 +145,40 @@ def _head(connection: Connection) -> bytes:
     return head_of(tokens.access.reveal(), fresh_until(connection))
 
 
-def fresh_until(connection: Connection) -> float:
-    """Return until when a connection's token may be handed out without a thought of renewing it."""
-    tokens = connection.tokens
-    if tokens is None or tokens.expires_at is None:
-        return float("inf")
-    return tokens.expires_at - margin(connection)
+def fresh_until(connection: Connection, part: str = "") -> float:
+    """Return until when a token may be handed out without a thought of renewing it."""
+    tokens = connection.held(part)
+    if tokens is None:
+        return float("-inf")
+    until = float("inf") if tokens.expires_at is None else tokens.expires_at - margin(connection, part)
+    if connection.idle and tokens.refresh is not None:
+        # Where refresh tokens die of not being used, they are used in time, although the access token still lives.
+        until = min(until, tokens.obtained_at + connection.idle * KEEP_ALIVE_SHARE)
+    return until
 
 
-def margin(connection: Connection) -> float:
+def margin(connection: Connection, part: str = "") -> float:
     """Return how many seconds before its expiry a token is renewed."""
-    tokens = connection.tokens
+    tokens = connection.held(part)
     if tokens is None or tokens.expires_at is None:
         return 0.0
     return min(connection.margin or MARGIN_MOST, MARGIN_SHARE * max(0.0, tokens.expires_at - tokens.obtained_at))
 
 
 def due_at(connection: Connection) -> float | None:
-    """Return when a connection wants attention: a lease that lapses, a retry, the next refresh; or None."""
+    """Return when a connection wants attention: a lease that lapses, a retry, the next refresh; or None.
+
+    Tokens for other targets are asked for when somebody wants them, and so are never due.
+    """
     if connection.revoked_at:
         return None
     if connection.lease is not None:
         return connection.lease.until
     trouble = connection.trouble
-    if trouble is not None:
+    if trouble is not None and not trouble.part:
         return None if trouble.sort == "grant" else trouble.retry_at
-    tokens = connection.tokens
-    if tokens is None or tokens.expires_at is None:
-        return None
-    return tokens.expires_at - margin(connection)
+    if connection.grant in PERSON_GRANTS and connection.refresh_token("") is None:
+        return None  # nothing can be done about it
+    owners = ["", *(part for part in connection.parts if owner_of(part) == part and connection.refresh_token(part))]
+    moments = [until for part in owners if isfinite(until := fresh_until(connection, part))]
+    return min(moments, default=None)

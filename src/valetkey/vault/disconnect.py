@@ -49,8 +49,7 @@ def _revoked(desk: Desk, connection: Connection, *, force: bool) -> Plan[Revocat
 
 
 def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:
-    tokens = connection.tokens
-    if tokens is None:
+    if connection.tokens is None:
         return "nothing_to_revoke"
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
@@ -58,14 +57,15 @@ def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:
     outcome: Revocation = "unsupported"
     # Revoking the refresh token ends the grant where the provider follows RFC 7009 section 2.1; the access token is
     # revoked too, because not all of them do.
-    if tokens.refresh is not None and revokes(provider, "refresh_token"):
-        request = revocation_request(client, tokens.refresh, hint="refresh_token", stamp=(yield from stamp()))
-        read_revocation(client, (yield from send(request)))
-        outcome = "revoked"
-    if revokes(provider, "access_token"):
-        request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
-        read_revocation(client, (yield from send(request)))
-        outcome = "revoked"
+    for tokens in (connection.tokens, *connection.parts.values()):
+        if tokens.refresh is not None and revokes(provider, "refresh_token"):
+            request = revocation_request(client, tokens.refresh, hint="refresh_token", stamp=(yield from stamp()))
+            read_revocation(client, (yield from send(request)))
+            outcome = "revoked"
+        if revokes(provider, "access_token"):
+            request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
+            read_revocation(client, (yield from send(request)))
+            outcome = "revoked"
     return outcome
 
 

@@ -21,7 +21,7 @@ from valetkey.errors import (
 )
 from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint, fresh_until
-from valetkey.vault.records import PERSON_GRANTS, Connection, TokenSet, Trouble
+from valetkey.vault.records import PERSON_GRANTS, Connection, TokenSet, Trouble, owner_of
 
 LOOK_AGAIN: Final = 0.05
 """Seconds between two looks while another process renews; a refresh takes tenths of a second."""
@@ -29,11 +29,15 @@ LOOK_AGAIN: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Be what a caller wants: scopes it needs, a token it saw refused (its fingerprint), or a renewal in any case."""
+    """Be what a caller wants: scopes it needs, a token it saw refused (its fingerprint), a renewal in any case.
+
+    `part` is one of several tokens of a connection: "user", "resource=https://…", "audience=…"; empty: its own.
+    """
 
     scopes: tuple[str, ...] = ()
     rejected: str = ""
     force: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,9 @@ def judge(connection: Connection, moment: float, demand: Demand) -> Verdict:
     refusal = _out_of_question(connection, demand)
     if refusal is not None:
         return Refuse(refusal)
-    tokens = connection.tokens
+    tokens = connection.held(demand.part)
     alive = _alive(tokens, moment, demand)
-    until = fresh_until(connection)
+    until = fresh_until(connection, demand.part)
     if alive is not None and moment < until and not demand.force:
         return Serve(alive, until)
     lease = connection.lease
@@ -96,8 +100,15 @@ def _out_of_question(connection: Connection, demand: Demand) -> ValetkeyError | 
         return Revoked(f"connection {name} was disconnected", fix=f"connect it again with `valetkey connect {name}`")
     if connection.tokens is None and connection.grant in PERSON_GRANTS:
         return NotConnected(f"nobody has consented to {name} yet", fix=f"`valetkey connect {name}`")
-    lacking = Scopes(connection.tokens.scopes if connection.tokens else connection.asked.scopes).missing(demand.scopes)
-    if lacking:
+    tokens = connection.held(demand.part)
+    if tokens is None and demand.part != "" and owner_of(demand.part) == demand.part:
+        return NotConnected(
+            f"connection {name} has no {demand.part} token",
+            cause="it was not asked for when the connection was made, or this provider gives none",
+            fix=f"connect again and ask for what it needs: `valetkey connect {name}`",
+        )
+    lacking = Scopes(tokens.scopes if tokens else connection.asked.scopes).missing(demand.scopes)
+    if lacking and not (tokens is None and demand.part):
         return InsufficientScope(
             f"connection {name} lacks {lacking.join()}",
             cause="these scopes were not granted when the connection was made",
@@ -110,9 +121,11 @@ def _out_of_question(connection: Connection, demand: Demand) -> ValetkeyError | 
 def _standing_refusal(connection: Connection, moment: float, demand: Demand) -> ValetkeyError | None:
     """Return why a renewal must not be tried now."""
     trouble = connection.trouble
+    if trouble is not None and trouble.part != owner_of(demand.part):
+        trouble = None  # of another token
     if trouble is not None and trouble.sort == "grant":
         return reconnect(connection, trouble)
-    if connection.grant in PERSON_GRANTS and (connection.tokens is None or connection.tokens.refresh is None):
+    if connection.grant in PERSON_GRANTS and connection.refresh_token(demand.part) is None:
         return NeedsReconnect(
             f"the access token of {connection.name} is used up, and the provider gave no refresh token",
             reason="no_refresh_token",

@@ -36,8 +36,19 @@ REMEMBERED_SECONDS: Final = 1.0
 REMEMBERED_MOST: Final = 4096
 """Opened tokens held in memory at once; a server with more connections asks the store again."""
 
+PART_LIMIT: Final = 512
+"""Most characters of a resource or audience: they are kept with the connection, one token each."""
+
 PAGE: Final = 500
 SWEPT: Final = 20
+
+
+def part_of(part: str, resource: str, audience: str) -> str:
+    """Return the name of the token that is wanted; raises InvalidInput for more than one wish, or a nameless one."""
+    named = [word for word in (part, resource and f"resource={resource}", audience and f"audience={audience}") if word]
+    if len(named) > 1 or "=" in part or any(len(word) > PART_LIMIT or not word.isprintable() for word in named):
+        raise InvalidInput("this names no token of a connection", fix="give one of part, resource and audience")
+    return named[0] if named else ""
 
 
 class Keeper:
@@ -52,15 +63,22 @@ class Keeper:
 
     # ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def token(self, name: str, *, scopes: Sequence[str] = ()) -> Token:
+    def token(
+        self, name: str, *, scopes: Sequence[str] = (), part: str = "", resource: str = "", audience: str = ""
+    ) -> Token:
         """Return a fresh access token, renewed ahead of its expiry, once, whoever asks.
 
+        `resource` or `audience` name one of several APIs behind one grant (Microsoft); `part` names one of several
+        tokens in it (Slack: "user"). Each is kept apart.
         Raises NotFound, NotConnected, NeedsReconnect, InsufficientScope, Revoked, Weather or ClientRefused.
         """
-        held = self._held.get(name)
-        if held is not None and time.monotonic() < held[0] and not scopes:
-            return held[1]
-        return self._remember(name, self._served(name, Demand(scopes=tuple(scopes))))
+        if not (scopes or part or resource or audience):
+            held = self._held.get(name)
+            if held is not None and time.monotonic() < held[0]:
+                return held[1]
+            return self._remember(name, self._served(name, Demand()))
+        part = part_of(part, resource, audience)
+        return self._remember(name, self._served(name, Demand(scopes=tuple(scopes), part=part)), part)
 
     def remembered(self, name: str) -> Token | None:
         """Return a token opened within the last second, without touching the store."""
@@ -110,7 +128,9 @@ class Keeper:
         bring_home(self._desk, self._world)
         return self._run(obtain(self._desk, name, demand))
 
-    def _remember(self, name: str, served: Serve) -> Token:
+    def _remember(self, name: str, served: Serve, part: str = "") -> Token:
+        if part:
+            return served.token  # the store is asked each time: the memory is for what is asked for most
         fresh_for = served.fresh_until - self._world.clock().timestamp()
         if fresh_for > 0:
             if len(self._held) >= REMEMBERED_MOST:

@@ -86,6 +86,14 @@ class Keyring:
             raise VaultDamaged(f"the key in {kek.where} is the right one, but the keyring does not open")
         return keyring
 
+    @staticmethod
+    def vault_id_of(stored: bytes) -> bytes:
+        """Return the id of the vault a stored keyring belongs to, without opening it; raises VaultDamaged."""
+        if len(stored) <= _OUTER.size:
+            raise VaultDamaged("the keyring of this vault is cut short")
+        vault_id: bytes = _OUTER.unpack_from(stored)[1]
+        return vault_id
+
     @classmethod
     def tried(cls, stored: bytes, kek: KeyEncryptionKey) -> Keyring | None:
         """Read a stored keyring if this key opens it, and do not ask why not."""

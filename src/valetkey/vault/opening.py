@@ -6,40 +6,50 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from valetkey.errors import VaultDamaged
+from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
 from valetkey.values import Entry
 from valetkey.vault import names
 from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
-from valetkey.vault.quick import key_beside, places
+from valetkey.vault.places import USED, Place, refuse_unused
 from valetkey.vault.recover import bring_home
-from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
-from valetkey.vault.stores.sqlite import SqliteStore
 from valetkey.vault.world import Sender, VaultWorld
 
 
 def default_path() -> Path:
-    """Return where the vault is when nobody says: VALETKEY_VAULT, else the user's data folder of this system."""
-    return Path(places()[0])
+    """Return the file of the vault when nobody says: VALETKEY_VAULT, else the user's data folder of this system.
+
+    Raises InvalidInput where VALETKEY_VAULT names a database.
+    """
+    place = Place.of()
+    if place.path is None:
+        raise InvalidInput(
+            "VALETKEY_VAULT names a database, and a file is needed here", fix="name the vault's file with --vault"
+        )
+    return place.path
 
 
 def open_world(
-    path: Path,
+    given: str | Path | None = None,
     *,
     transport: Callable[[], Sender],
     key_file: Path | None = None,
     create: bool = True,
     actor: str = "library",
 ) -> tuple[Desk, VaultWorld]:
-    """Open or create a vault; raises the VaultErrors. Two processes that create it at once end up with one vault."""
-    key_file = key_file or Path(key_beside(str(path)))
-    store = SqliteStore.open(path, create=create)
+    """Open or create a vault, in a file or a database; raises InvalidInput or the VaultErrors.
+
+    Two processes that create it at once end up with one vault.
+    """
+    place = Place.of(given)
+    store = place.open(create=create)
     try:
-        desk = Desk(_sealer(store, key_file))
-        spills = SpillFolder(path.with_suffix(".spill"))
+        keyring = _keyring(place, store, key_file)
+        desk = Desk(keyring.sealer())
+        spills = SpillFolder(place.spill_path(keyring.vault_id))
         world = VaultWorld(store=store, transport=transport, spills=spills, actor=actor)
         bring_home(desk, world)
     except BaseException:
@@ -48,16 +58,39 @@ def open_world(
     return desk, world
 
 
-def _sealer(store: Store, key_file: Path) -> Sealer:
+def _keyring(place: Place, store: Store, key_file: Path | None) -> Keyring:
     entry = store.load(names.KEYRING)
     if entry is None:
         if store.names("", "", 1):
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
-        # A new vault. A key file that is there already is used (it may be mounted), else one is made.
-        kek = KeyFile.read(str(key_file)) if key_file.exists() else KeyFile.create(str(key_file))
-        made = Entry("keyring", Keyring.create(time.time()).wrapped(kek))
-        store.swap(names.KEYRING, 0, made)
-        entry = store.load(names.KEYRING)  # ours, or that of a process that was faster
-        if entry is None:
-            raise VaultDamaged("the keyring vanished while the vault was being created")
-    return Keyring.unwrapped(entry.box, KeyFile.read(str(key_file))).sealer()
+        entry = _created(place, store, key_file)
+    refuse_unused(entry.state, place.shown)
+    path = key_file or place.key_path(Keyring.vault_id_of(entry.box))
+    return Keyring.unwrapped(entry.box, KeyFile.read(str(path)))
+
+
+def _created(place: Place, store: Store, key_file: Path | None) -> Entry:
+    """Make the keyring of a new vault. A key file that is there already is used (it may be mounted), else one is made."""
+    keyring = Keyring.create(time.time())
+    path = key_file or place.key_path(keyring.vault_id)
+    there = path.exists()
+    if not there and place.path is None:
+        _make_folder(path.parent)
+    kek = KeyFile.read(str(path)) if there else KeyFile.create(str(path))
+    done = store.swap(names.KEYRING, 0, Entry(USED, keyring.wrapped(kek)))
+    entry = store.load(names.KEYRING)  # ours, or that of a process that was faster
+    if entry is None:
+        raise VaultDamaged("the keyring vanished while the vault was being created")
+    if not done and not there and path != (key_file or place.key_path(Keyring.vault_id_of(entry.box))):
+        path.unlink(missing_ok=True)  # named by an id that no vault has
+    return entry
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as refusal:
+        raise StoreUnavailable(
+            f"the folder {folder} for the vault's key cannot be made: {refusal.strerror}",
+            fix="make it, or name another place with --key-file or VALETKEY_KEY_FILE; nothing was changed",
+        ) from None

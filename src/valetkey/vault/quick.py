@@ -16,12 +16,15 @@ from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.layout import fresh_token
 
-_LOAD = "SELECT name, box FROM records WHERE name = ? OR name = 'keyring'"
+_LOAD = "SELECT name, box FROM records WHERE name = ? OR name = 'keyring' AND state = 'keyring'"
+"""A keyring in another state is of a vault that must not be used: the long way says why (places.py)."""
 
 
 def quick_token(connection: str, vault: str, key_file: str) -> str | None:
     """Return the access token of a connection if it is fresh, else None."""
     record = f"connection/{connection}"
+    if "://" in vault:
+        return None  # a database: reaching it takes longer than what this way saves
     try:
         path = os.path.abspath(vault).replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # noqa: PTH100  # as above
         uri = f"file:{path}?mode=ro"
@@ -43,7 +46,7 @@ def quick_token(connection: str, vault: str, key_file: str) -> str | None:
 def places() -> tuple[str, str]:
     """Return the paths of vault and key when nobody names them; opening.py gives the same as Path."""
     environ = os.environ
-    vault = environ.get("VALETKEY_VAULT") or os.path.join(_data_folder(), "valetkey", "vault.db")  # noqa: PTH118  # no pathlib
+    vault = environ.get("VALETKEY_VAULT") or os.path.join(data_folder(), "valetkey", "vault.db")  # noqa: PTH118  # no pathlib
     vault = os.path.expanduser(vault)  # noqa: PTH111  # no pathlib here, see above
     return vault, key_beside(vault)
 
@@ -56,7 +59,8 @@ def key_beside(vault: str) -> str:
     return os.path.splitext(vault)[0] + ".key"  # noqa: PTH122  # no pathlib here, see above
 
 
-def _data_folder() -> str:
+def data_folder() -> str:
+    """Return where programs keep the user's data on this system."""
     home = os.path.expanduser("~")  # noqa: PTH111  # no pathlib here, see above
     if sys.platform == "win32":
         return os.environ.get("LOCALAPPDATA") or f"{home}/AppData/Local"

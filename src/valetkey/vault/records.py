@@ -65,6 +65,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     message: str
     at: float
+    part: str = ""  # whose refresh token it was: the connection's own, or that of a part with one of its own
     reason: str = ""
     cause: str = ""
     fix: str = ""
@@ -82,6 +83,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject: str = ""  # whom a JWT bearer assertion speaks for
 
 
+TARGETS: Final = ("resource=", "audience=")
+"""Parts that are asked for with the connection's own refresh token, each for another API."""
+
+
+def owner_of(part: str) -> str:
+    """Return whose refresh token renews a part."""
+    return "" if part.startswith(TARGETS) else part
+
+
 class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Be one grant: its tokens, and what is going on with them."""
 
@@ -91,6 +101,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: float
     asked: Asked = Asked()
     tokens: TokenSet | None = None
+    parts: dict[str, TokenSet] = {}  # other tokens of the grant: "user" (Slack), "resource=https://…" (Microsoft)
     kept: dict[str, str] = {}
     hosts: tuple[str, ...] = ()
     lease: Lease | None = None
@@ -99,14 +110,25 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     revoked_at: float = 0.0
     refreshed_at: float = 0.0
     generation: int = 0  # how often tokens were obtained
-    spent: str = ""  # fingerprint of the refresh token that gave the present one
+    spent: str = ""  # fingerprint of the refresh token that was spent last, for what was saved with it
+    spent_part: str = ""  # whose refresh token that was
     rotates: bool | None = None  # learned from answers; None: not seen yet
+    idle: float = 0.0  # seconds after which an unused refresh token dies; 0: not known to
     margin: float = 0.0  # the provider's own margin in seconds, as it was when the tokens came; 0: the general rule
 
     @property
     def name(self) -> str:
         """Return app/label."""
         return f"{self.app}/{self.label}"
+
+    def held(self, part: str) -> TokenSet | None:
+        """Return the tokens of a part, or the connection's own (the empty part)."""
+        return self.parts.get(part) if part else self.tokens
+
+    def refresh_token(self, part: str) -> Secret | None:
+        """Return the refresh token that renews a part: its own, or the connection's for one of several targets."""
+        holder = self.held(owner_of(part))
+        return holder.refresh if holder is not None else None
 
     def state(self, now: float) -> State:
         """Return the one word that says how the connection is."""

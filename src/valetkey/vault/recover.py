@@ -51,4 +51,4 @@ def _outdated(kept: Connection, current: Connection | None) -> bool:
         return not consented or kept.generation > 1  # removed meanwhile; a first grant was never saved at all
     if current.generation >= kept.generation or current.revoked_at > kept.refreshed_at:
         return True
-    return not consented and fingerprint(current.tokens.refresh if current.tokens else None) != kept.spent
+    return not consented and fingerprint(current.refresh_token(kept.spent_part)) != kept.spent

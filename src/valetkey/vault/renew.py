@@ -37,7 +37,7 @@ from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
 from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
-from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble
+from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble, owner_of
 
 SEND_SECONDS: Final = 30.0
 
@@ -64,6 +64,7 @@ class Claim:
     connection: Connection
     version: int
     doubt: Intent | None  # an earlier intent whose fate is not known
+    part: str = ""
 
     @property
     def record(self) -> str:
@@ -86,7 +87,7 @@ def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
         if isinstance(verdict, Wait):
             yield from sleep(verdict.seconds)
             continue
-        claim = yield from _claim(desk, connection, entry.version if entry else 0)
+        claim = yield from _claim(desk, connection, entry.version if entry else 0, demand.part)
         if claim is None:
             continue  # somebody else was first: look again
         served = yield from _renew(claim, verdict.fallback)
@@ -101,20 +102,20 @@ def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
     return verdict if isinstance(verdict, Serve) else None
 
 
-def _claim(desk: Desk, connection: Connection, version: int) -> Plan[Claim | None]:
+def _claim(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Claim | None]:
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
     client = desk.client(app, provider)
     attempt = (yield from luck(9)).hex()
     moment = (yield from now()).timestamp()
-    spent = fingerprint(connection.tokens.refresh) if connection.tokens else ""
+    spent = fingerprint(connection.refresh_token(part))
     claimed = msgspec.structs.replace(
         connection,
         lease=Lease(attempt, moment + LEASE_SECONDS),
         intent=Intent(attempt=attempt, fingerprint=spent, started_at=moment),
     )
     done = yield from swap(names.connection_record(connection.name), version, desk.seal_connection(claimed, moment))
-    return Claim(desk, app, provider, client, claimed, version + 1, connection.intent) if done else None
+    return Claim(desk, app, provider, client, claimed, version + 1, connection.intent, part) if done else None
 
 
 def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
@@ -134,16 +135,16 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
     saved = yield from keep(claim.desk, claim.version, _renewed(claim, answer, (yield from now()).timestamp()))
     # The token is safe now. If the log is down, that is its own trouble and no reason to withhold the token.
     yield from _note("refresh.finished", name, rotated="yes" if answer.refresh_token else "no")
-    tokens = saved.tokens
-    if tokens is None or saved.revoked_at:
+    if saved.revoked_at:
         raise Revoked(f"connection {name} was disconnected meanwhile")
-    return Serve(token_of(tokens), fresh_until(saved))
+    tokens = saved.held(claim.part)
+    return None if tokens is None else Serve(token_of(tokens), fresh_until(saved, claim.part))
 
 
 def _ready(claim: Claim) -> Plan[Request]:
     """Build the request and tell the log, before anything is spent."""
     connection = claim.connection
-    request = token_request(claim.desk, claim.client, claim.app, connection, (yield from stamp()))
+    request = token_request(claim.desk, claim.client, claim.app, connection, (yield from stamp()), part=claim.part)
     intent = connection.intent
     spent = {"refresh_token": intent.fingerprint} if intent and intent.fingerprint else {}
     yield from note("refresh.started", connection.name, "unknown", attempt=intent.attempt if intent else "", **spent)
@@ -151,20 +152,20 @@ def _ready(claim: Claim) -> Plan[Request]:
 
 
 def _read(claim: Claim, response: Response) -> TokenAnswer:
-    return read_token(claim.client, response, asked=Scopes(claim.connection.asked.scopes))
+    asked = Scopes() if claim.part else Scopes(claim.connection.asked.scopes)
+    return read_token(claim.client, response, asked=asked)
 
 
 def _renewed(claim: Claim, answer: TokenAnswer, moment: float) -> Connection:
     """Return the connection with what the answer gave, and everything else as it was."""
     before = claim.connection
-    tokens = token_set(answer, moment, before.asked.scopes, before.tokens)
+    old = before.refresh_token(claim.part)
     rotates = before.rotates
-    old = before.tokens.refresh if before.tokens else None
     if old is not None:
         rotates = answer.refresh_token is not None and answer.refresh_token != old  # compared: by Secret, constant time
+    renewed = with_tokens(before, answer, moment, claim.part)
     return msgspec.structs.replace(
-        before,
-        tokens=tokens,
+        renewed,
         kept={**before.kept, **answer.kept},
         lease=None,
         intent=None,
@@ -172,9 +173,31 @@ def _renewed(claim: Claim, answer: TokenAnswer, moment: float) -> Connection:
         refreshed_at=moment,
         generation=before.generation + 1,
         spent=fingerprint(old),
+        spent_part=owner_of(claim.part),
         rotates=rotates,
         margin=float(claim.provider.refresh.margin_seconds),
+        idle=claim.provider.refresh.idle_days * 86_400.0,
     )
+
+
+def with_tokens(before: Connection, answer: TokenAnswer, moment: float, part: str = "") -> Connection:
+    """Return a connection with the tokens of an answer in their places, all in one record, for one swap."""
+    parts = dict(before.parts)
+    for name, other in answer.parts.items():
+        parts[name] = token_set(other, moment, (), parts.get(name))
+    if not part:
+        tokens = token_set(answer, moment, before.asked.scopes, before.tokens)
+        return msgspec.structs.replace(before, tokens=tokens, parts=parts)
+    asked = () if before.held(part) is None else tuple(before.parts[part].scopes)
+    obtained = token_set(answer, moment, asked, before.parts.get(part))
+    if owner_of(part) == part:
+        return msgspec.structs.replace(before, parts={**parts, part: obtained})
+    # Another target's token came for the connection's own refresh token: whichever is newest stays with its owner.
+    own = before.tokens
+    if own is not None and answer.refresh_token is not None:
+        own = msgspec.structs.replace(own, refresh=answer.refresh_token)
+    obtained = msgspec.structs.replace(obtained, refresh=None, refresh_expires_at=None)
+    return msgspec.structs.replace(before, tokens=own, parts={**parts, part: obtained})
 
 
 def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before: TokenSet | None) -> TokenSet:
@@ -217,7 +240,7 @@ def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = Fals
             raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
         if entry is not None and not replaces:
             current = desk.connection(renewed.name, entry)
-            if fingerprint(current.tokens.refresh if current.tokens else None) != renewed.spent or current.revoked_at:
+            if fingerprint(current.refresh_token(renewed.spent_part)) != renewed.spent or current.revoked_at:
                 return current  # theirs is newer: reconnected, or disconnected
         version = entry.version if entry is not None else 0
     yield from spill(record, desk.seal_connection(renewed, moment))
@@ -294,6 +317,7 @@ def _trouble(claim: Claim, refusal: ProviderError, moment: float, jitter: float)
     before = claim.connection.trouble
     failures = 1 + (before.failures if before is not None else 0)
     facts = Trouble(sort="client", code=refusal.code, message=refusal.message, at=moment, failures=failures)
+    facts = msgspec.structs.replace(facts, part=owner_of(claim.part))
     if (isinstance(refusal, GrantRefused) and _spends(claim)) or refusal.code in _FOR_GOOD:
         reason, cause = _WHY[claim.doubt.fate] if _doubted(claim) and claim.doubt else (refusal.code, refusal.cause)
         return msgspec.structs.replace(facts, sort="grant", reason=reason, cause=cause)

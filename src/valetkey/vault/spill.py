@@ -35,7 +35,7 @@ class SpillFolder:
     def put(self, name: str, entry: Entry) -> None:
         """Keep an entry. Logs loudly when even that fails; the caller still gets its token."""
         try:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._path(name)
             draft = path.with_suffix(".draft")
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

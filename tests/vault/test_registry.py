@@ -1,0 +1,114 @@
+"""Apps: what could not be used is refused when it is added, and nobody's change is overwritten unseen."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from valetkey.effects import Swap
+from valetkey.errors import AlreadyExists, InvalidInput, KeyRefused, NotFound, ValetkeyError
+from valetkey.values import Secret
+from valetkey.vault.registry import add_app, remove_app
+from vaultkit import START, an_app, drive, put
+
+T0 = START.timestamp()
+
+
+def kept(desk, world, name="acme"):
+    return desk.app(name, world.store.load(f"app/{name}"))
+
+
+def test_an_app_is_kept_with_the_time_it_was_added(desk, world):
+    made = drive(add_app(desk, an_app(created_at=0.0)), world)
+    assert made == kept(desk, world) == an_app(created_at=T0)
+    assert world.notes == [("app.added", "ok", "")]
+    assert world.store.load("app/acme").state == "app"
+
+
+def test_an_app_is_not_replaced_unless_asked(desk, world):
+    put(desk, world, an_app())
+    with pytest.raises(AlreadyExists) as caught:
+        drive(add_app(desk, an_app(client_id="client-2")), world)
+    assert "--replace" in caught.value.fix
+    assert kept(desk, world) == an_app()
+
+
+def test_a_replaced_app_keeps_the_time_it_was_added(desk, world):
+    put(desk, world, an_app())
+    world.advance(1000)
+    drive(add_app(desk, an_app(client_id="client-2", secret=Secret("new")), replace=True), world)
+    after = kept(desk, world)
+    assert (after.client_id, after.secret, after.created_at) == ("client-2", Secret("new"), T0)
+    assert world.notes == [("app.replaced", "ok", "")]
+
+
+def test_an_app_may_be_replaced_before_it_is_there(desk, world):
+    drive(add_app(desk, an_app(), replace=True), world)
+    assert world.notes == [("app.added", "ok", "")]
+
+
+UNUSABLE = [
+    ("a bad name", {"name": "Acme!"}, InvalidInput),
+    ("no secret where one is sent", {"secret": None}, ValetkeyError),
+    ("an unknown provider", {"described": None, "provider": "nobody-knows"}, NotFound),
+    ("no key where one signs", {"token_auth": "private_key_jwt"}, InvalidInput),
+    ("a key that is none", {"token_auth": "private_key_jwt", "private_key": Secret("not a PEM")}, KeyRefused),
+]
+
+
+@pytest.mark.parametrize(("what", "changes", "kind"), UNUSABLE, ids=[row[0] for row in UNUSABLE])
+def test_an_app_that_could_not_be_used_is_refused_and_not_kept(desk, world, what, changes, kind):
+    app = msgspec.structs.replace(an_app(), **changes)
+    with pytest.raises(kind) as caught:
+        drive(add_app(desk, app), world)
+    assert caught.value.fix
+    assert world.store.names("", "", 10) == []
+    assert world.notes == []
+
+
+def meddle(desk, world, app):
+    """Let somebody else add or change the app just before our swap."""
+    once = iter([app])
+
+    def change(question):
+        if isinstance(question, Swap):
+            for theirs in once:
+                entry = world.store.load("app/acme")
+                world.store.swap("app/acme", entry.version if entry else 0, desk.seal_app(theirs))
+
+    world.before = change
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["added", "replaced"])
+def test_an_app_that_somebody_else_changes_at_the_same_time_is_not_overwritten(desk, world, there):
+    if there:
+        put(desk, world, an_app())
+    theirs = an_app(client_id="theirs")
+    meddle(desk, world, theirs)
+    with pytest.raises(AlreadyExists) as caught:
+        drive(add_app(desk, an_app(client_id="ours"), replace=True), world)
+    assert caught.value.fix
+    assert kept(desk, world) == theirs
+    assert world.notes == []
+
+
+def test_a_removed_app_is_gone(desk, world):
+    put(desk, world, an_app())
+    drive(remove_app(desk, "acme"), world)
+    assert world.store.load("app/acme") is None
+    assert world.notes == [("app.removed", "ok", "")]
+
+
+def test_an_app_that_is_not_there_is_not_removed(desk, world):
+    with pytest.raises(NotFound):
+        drive(remove_app(desk, "acme"), world)
+    assert world.notes == []
+
+
+def test_an_app_changed_while_it_was_removed_stays_and_nobody_is_told_otherwise(desk, world):
+    put(desk, world, an_app())
+    meddle(desk, world, an_app(client_id="theirs"))
+    with pytest.raises(AlreadyExists):
+        drive(remove_app(desk, "acme"), world)
+    assert kept(desk, world).client_id == "theirs"
+    assert world.notes == []
