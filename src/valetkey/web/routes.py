@@ -103,10 +103,10 @@ async def choose(request: Request) -> Response[str]:
 
 
 @get("/connect/{app:str}/{label:str}")
-async def ask(request: Request, app: str, label: str) -> Response[str]:
+async def ask(request: Request) -> Response[str]:
     """Say what will be asked for, with one button; a link to here may be sent to a person."""
     site = _entered(request)
-    name = f"{app}/{label}"
+    name = _name(request)
     info, known = await _known(site, name)
     person = bool(info.description.endpoints.authorize)
     asked = Scopes.parse(request.query_params.get("scope", "")) or (known.asked if known is not None else Scopes())
@@ -129,10 +129,10 @@ async def ask(request: Request, app: str, label: str) -> Response[str]:
 
 
 @post("/connect/{app:str}/{label:str}", status_code=303)
-async def start(request: Request, app: str, label: str) -> Response[str]:
+async def start(request: Request) -> Response[str]:
     """Begin an authorization bound to this browser and send it to the provider; a machine connects at once."""
     site = _entered(request)
-    name = f"{app}/{label}"
+    name = _name(request)
     browser, form = await _own_form(request, site, again=f"/connect/{quote(name)}")
     info, _ = await _known(site, name)
     wish = Wish(scopes=tuple(Scopes.parse(form.get("scope", ""))))
@@ -212,6 +212,10 @@ def _entered(request: Request) -> Site:
     if not admitted(site.operator_key, browser_of(request.cookies, site.public_url), request.cookies, site.public_url):
         raise NotAuthorizedException
     return site
+
+
+def _name(request: Request) -> str:
+    return f"{request.path_params['app']}/{request.path_params['label']}"
 
 
 async def _known(site: Site, name: str) -> tuple[Any, ConnectionInfo | None]:

@@ -6,6 +6,7 @@ What may not be here: routes, and what is printed for people (cli/).
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import socket
 import threading
@@ -89,6 +90,8 @@ class Server(uvicorn.Server):
 
 def server(app: Asgi, *, tls: Tls | None = None) -> Server:
     """Return a server for an application; `run(sockets=[…])` serves until a signal comes."""
+    # `access_log=False` only takes its handlers away; whoever adds one to all loggers would get codes and states.
+    logging.getLogger("uvicorn.access").disabled = True
     try:
         return Server(
             uvicorn.Config(
