@@ -16,7 +16,7 @@ from valetkey.errors import InvalidInput
 from valetkey.transport.sync import Transport
 from valetkey.vault.akeeper import AsyncKeeper
 from valetkey.vault.keeper import Keeper
-from valetkey.vault.opening import default_path, open_world
+from valetkey.vault.opening import open_world
 
 if TYPE_CHECKING:
     import httpx
@@ -114,10 +114,11 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
 ) -> Vault:
     """Open the vault at `path` (default: VALETKEY_VAULT, else the user's data folder); made if it is not there.
 
+    `path` is a file, or a database as postgresql://user@host/database (docs/vault.md).
     Raises the VaultErrors: WrongKey, KeyMissing, VaultUnreadable, VaultMissing (with `create=False`).
     """
     desk, world = open_world(
-        Path(path).expanduser() if path is not None else default_path(),
+        path,
         transport=_transport,
         key_file=Path(key_file).expanduser() if key_file is not None else None,
         create=create,

@@ -70,7 +70,7 @@ def _keyring(place: Place, store: Store, key_file: Path | None) -> Keyring:
 
 
 def _created(place: Place, store: Store, key_file: Path | None) -> Entry:
-    """Make the keyring of a new vault. A key file that is there already is used (it may be mounted), else one is made."""
+    """Make the keyring of a new vault; a key file that is there already is used, because it may be mounted."""
     keyring = Keyring.create(time.time())
     path = key_file or place.key_path(keyring.vault_id)
     there = path.exists()
