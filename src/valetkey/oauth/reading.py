@@ -30,7 +30,8 @@ class TokenAnswer:
 
     `scopes` is None when the answer does not name them (then they are those asked for, RFC 6749 section 5.1);
     `missing` are those asked for and not granted. `issued_type` is RFC 8693's issued_token_type. `kept` are the
-    members the catalogue calls worth keeping, by their paths. `oddities` names members that could not be read.
+    members the catalogue calls worth keeping, by their paths. `parts` are other tokens of the same answer.
+    `oddities` names members that could not be read.
     """
 
     access_token: Secret
@@ -43,6 +44,7 @@ class TokenAnswer:
     id_token: Secret | None = None
     issued_type: str = ""
     kept: dict[str, str] = field(default_factory=dict, repr=False)
+    parts: dict[str, TokenAnswer] = field(default_factory=dict)
     oddities: tuple[str, ...] = ()
 
 
@@ -71,8 +73,29 @@ def read_token(client: Client, response: Response, *, asked: Iterable[str] = ())
         id_token=reader.secret("id_token"),
         issued_type=word(members.get("issued_token_type")),
         kept={path: text for path in answer.keep if (text := reader.text(path))},
+        parts=_parts(provider, members, access),
         oddities=tuple(reader.oddities),
     )
+
+
+def _parts(provider: Provider, members: Members, main: Secret) -> dict[str, TokenAnswer]:
+    """Return the other tokens of an answer, each an object with members of RFC 6749's names."""
+    found: dict[str, TokenAnswer] = {}
+    for name, path in provider.answer.parts.items():
+        inner = find(members, path)
+        token = visible(inner.get("access_token")) if isinstance(inner, dict) else None
+        if token is None or Secret(token) == main:
+            continue
+        reader = _Reader(inner, "access_token")
+        found[name] = TokenAnswer(
+            access_token=Secret(token),
+            refresh_token=reader.secret("refresh_token"),
+            kind=_kind(reader.at("token_type")),
+            expires_in=reader.seconds("expires_in") or None,
+            scopes=reader.scopes("scope", provider.answer.scope_separator or provider.asking.scope_separator),
+            oddities=tuple(reader.oddities),
+        )
+    return found
 
 
 class _Reader:

@@ -52,6 +52,7 @@ class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     scope_on_refresh: bool = False  # whether a refresh names the scopes again
     revoke_auth: Literal["client", "none", "bearer"] = "client"
     revoke_param: str = "token"
+    target: Literal["resource", "default_scope"] = "resource"  # one of several APIs: RFC 8707, or scope {it}/.default
     revokes: Literal["either", "access", "refresh"] = "either"  # which token `endpoints.revoke` takes
 
 
@@ -73,6 +74,7 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     refresh_expires_in: str = "refresh_token_expires_in"
     error: str = "error"
     error_description: str = "error_description"
+    parts: dict[str, str] = {}  # other tokens in the same answer: name -> path of their object (Slack: user)
     ok: str = ""  # a member that is false when the answer is an error in HTTP 200 (Slack: ok)
     keep: list[str] = []  # members of the answer or the callback worth keeping (instance_url, team.id, realmId)
     errors: dict[str, str] = {}  # the provider's words for RFC 6749's codes (Slack: invalid_refresh_token)
