@@ -6,7 +6,6 @@ shared with the user's program. A caller that is cancelled leaves; the work goes
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -97,6 +96,8 @@ class AsyncKeeper:
 
     async def aclose(self) -> None:
         """Wait for what is under way, then let go of the store."""
+        import asyncio  # late: see landing
+
         await asyncio.to_thread(self.sync.close)
 
     async def __aenter__(self) -> Self:
@@ -115,6 +116,8 @@ class AsyncKeeper:
 
 async def landing(flight: Future[T]) -> T:
     """Wait for a flight. A caller that is cancelled leaves; the flight goes on, also when the loop has ended."""
+    import asyncio  # late: scripts and the command line import this file too, and have no event loop
+
     loop = asyncio.get_running_loop()
     landed = loop.create_future()
 
