@@ -22,10 +22,10 @@ Remembered: TypeAlias = tuple[object, float, float, Any]
 class Cache:
     """Remember up to `size` verified tokens."""
 
-    __slots__ = ("_half", "old", "young")
+    __slots__ = ("old", "size", "young")
 
     def __init__(self, size: int) -> None:
-        self._half = max(1, size // 2)
+        self.size = size
         self.young: dict[bytes, Remembered] = {}
         self.old: dict[bytes, Remembered] = {}
 
@@ -38,7 +38,7 @@ class Cache:
 
     def put(self, digest: bytes, entry: Remembered) -> None:
         """Remember an entry; forget the older half if the young one is full."""
-        if len(self.young) >= self._half:
+        if 2 * len(self.young) >= self.size:
             self.old, self.young = self.young, {}
         self.young[digest] = entry
 

@@ -20,11 +20,11 @@ class Claims(Mapping[str, Any]):
     Lists inside are tuples and objects are read-only. `to_dict()` gives a copy that may be changed.
     """
 
-    __slots__ = ("_claims", "scope_claim")
+    __slots__ = ("_claims", "_scope_claim")
 
-    def __init__(self, claims: dict[str, Any], scope_claim: str = "scope") -> None:
+    def __init__(self, claims: dict[str, Any], scope_claim: str) -> None:
         self._claims = claims
-        self.scope_claim = scope_claim
+        self._scope_claim = scope_claim
 
     @property
     def issuer(self) -> str:
@@ -71,7 +71,7 @@ class Claims(Mapping[str, Any]):
     @property
     def scopes(self) -> Scopes:
         """Return the scopes (RFC 8693 section 4.2)."""
-        found = self._claims.get(self.scope_claim, "")
+        found = self._claims.get(self._scope_claim, "")
         return Scopes(found.split(" ") if isinstance(found, str) and found else found)
 
     def to_dict(self) -> dict[str, Any]:

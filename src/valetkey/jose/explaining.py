@@ -181,7 +181,9 @@ def _explain_key(
         walk.skip("key", "no keys given" if keys is None else "the header was refused")
         return None
     return walk.step(
-        "key", lambda: heads.choose(header, as_keyset(keys), rules), got=lambda head: shown([k.kid for k in head.keys])
+        "key",
+        lambda: heads.choose(header, as_keyset(keys), rules),
+        got=lambda head: shown([key.label for key in head.keys]),
     )
 
 

@@ -122,6 +122,11 @@ class Key:
         return Key(jwks.public_half(self._material), self.algorithm, self.kid if self.named else None)
 
     @property
+    def label(self) -> str:
+        """Return the kid as it may be shown: not the thumbprint of a secret, by which the secret could be guessed."""
+        return self.kid if self.named or not self.is_secret else "unnamed"
+
+    @property
     def is_private(self) -> bool:
         """Say whether the key can sign."""
         return jwks.is_private(self._material)
@@ -183,7 +188,7 @@ class Key:
 
     def __repr__(self) -> str:
         half = "secret" if self.is_secret else "private" if self.is_private else "public"
-        return f"<Key {self.alg} {half} kid={shown(self.kid)!r}>"
+        return f"<Key {self.alg} {half} kid={shown(self.label)!r}>"
 
     def __copy__(self) -> Self:
         return self

@@ -32,11 +32,10 @@ class KeySet:
     kid, as some issuers publish them; the header's `alg` then chooses.
     """
 
-    __slots__ = ("_by_kid", "_keys", "heads", "issuer", "skipped")
+    __slots__ = ("_by_kid", "_keys", "issuer", "skipped")
 
     _by_kid: dict[str, tuple[Key, ...]]
     _keys: tuple[Key, ...]
-    heads: dict[bytes, Any]
     issuer: str | None
     skipped: tuple[str, ...]
 
@@ -55,8 +54,6 @@ class KeySet:
         set_once("_by_kid", {name: tuple(key for key in chosen if key.kid == name) for name in {k.kid for k in chosen}})
         set_once("issuer", issuer)
         set_once("skipped", skipped)
-        # Headers of tokens that were found genuine, so that the next one with the same header is not read again.
-        set_once("heads", {})
 
     @classmethod
     def from_jwks(
@@ -152,7 +149,7 @@ class KeySet:
         raise AttributeError(message)
 
     def __repr__(self) -> str:
-        return f"<KeySet {', '.join(f'{key.alg}:{shown(key.kid)}' for key in self._keys)}>"
+        return f"<KeySet {', '.join(f'{key.alg}:{shown(key.label)}' for key in self._keys)}>"
 
     def __reduce__(self) -> NoReturn:
         message = "a KeySet is not pickled; publish it with to_jwks"
@@ -183,7 +180,7 @@ def _marks(keys: KeySet) -> set[tuple[str, str, str]]:
 
 
 def _kids(keys: tuple[Key, ...]) -> str:
-    return ", ".join(key.kid for key in keys[:4])
+    return ", ".join(key.label for key in keys[:4])
 
 
 def _same_family(alg: str, keys: tuple[Key, ...]) -> bool:

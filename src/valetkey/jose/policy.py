@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
+from valetkey.jose.algorithms import Checker
 from valetkey.jose.cache import CACHE_SIZE, Cache
 from valetkey.jose.header import DEFAULT_TYPES, HeaderRules, checked_algorithms, media_type
+from valetkey.jose.keyset import KeySet
 from valetkey.jose.reasons import config_error
 from valetkey.jose.rules import NEVER, Quick, quick
 from valetkey.jose.signing import TOKEN_LIMIT
@@ -70,6 +72,7 @@ class Policy:
     header: HeaderRules = field(init=False, repr=False)
     accept: Quick = field(init=False, repr=False)
     memory: Cache | None = field(init=False, repr=False)
+    heads: dict[bytes, tuple[KeySet, Checker]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_times()
@@ -87,6 +90,8 @@ class Policy:
         settle("header", self._header_rules())
         size = CACHE_SIZE if self.cache is True else int(self.cache)
         settle("accept", quick(self))
+        # Headers of genuine tokens, with the keys they chose from and the check they chose, so that they are read once.
+        settle("heads", {})
         settle("memory", Cache(size) if size else None)
 
     def _header_rules(self) -> HeaderRules:

@@ -252,37 +252,41 @@ def good_until(body: Body, policy: Policy) -> float:
 
 def quick(policy: Policy) -> Quick:
     """Return a function that accepts the usual token at once: until when it is good, or 0 for "ask the table"."""
-    issuer, audiences, late, skew, longest = policy.issuer, policy.audiences, policy.late, policy.skew, policy.longest
-    scopes = frozenset(policy.scopes)
-    exactly = " ".join(policy.scopes)
-    plain = not (policy.needed or policy.any_scopes or policy.subject or policy.scope_claim != "scope")
-    if not plain or policy.oldest is not None:
+    issuer, late, skew, longest = policy.issuer, policy.late, policy.skew, policy.longest
+    audience = next(iter(policy.audiences))
+    scopes, exactly = frozenset(policy.scopes), " ".join(policy.scopes)
+    special = policy.needed or policy.any_scopes or policy.subject or policy.scope_claim != "scope"
+    if special or policy.oldest is not None or len(policy.audiences) > 1:
         return lambda _body, _now: 0
 
     def accept(body: dict[str, Any], now: float) -> float:
-        get = body.get
-        exp, iat, aud, scope = get("exp"), get("iat"), get("aud"), get("scope")
-        sub, jti, client = get("sub", ""), get("jti", ""), get("client_id", "")
-        if (
-            type(exp) is int
-            and type(iat) is int
-            and type(aud) is str
-            and type(sub) is str
-            and type(jti) is str
-            and type(client) is str
-            and get("iss") == issuer
-            and aud in audiences
-            and 0 <= exp <= NEVER
-            and now < exp + late
-            and 0 <= iat <= now + skew
-            and exp - iat <= longest
-            and "nbf" not in body
-            and sub.isprintable()
-            and jti.isprintable()
-            and client.isprintable()
-            and (scope == exactly or not scopes or (type(scope) is str and scopes.issubset(scope.split(" "))))
-        ):
-            return exp + late
+        try:
+            exp, iat = body["exp"], body["iat"]
+            if (
+                type(exp) is int
+                and type(iat) is int
+                and body["iss"] == issuer
+                and body["aud"] == audience
+                and 0 <= exp <= NEVER
+                and now < exp + late
+                and iat <= now + skew
+                and exp - iat <= longest
+                and "nbf" not in body
+            ):
+                sub, jti, client = body.get("sub", ""), body.get("jti", ""), body.get("client_id", "")
+                if (
+                    type(sub) is type(jti) is type(client) is str
+                    and sub.isprintable()
+                    and jti.isprintable()
+                    and client.isprintable()
+                    and (not scopes or grants(body.get("scope")))
+                ):
+                    return exp + late
+        except KeyError:
+            pass
         return 0
+
+    def grants(scope: object) -> bool:
+        return scope == exactly or (type(scope) is str and scopes.issubset(scope.split(" ")))
 
     return accept

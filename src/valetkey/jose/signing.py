@@ -14,10 +14,13 @@ import msgspec
 
 from valetkey.jose.key import Key
 from valetkey.jose.reasons import config_error, shown
+from valetkey.jose.rules import NEVER
 from valetkey.jose.wire import MAX_DEPTH, encode
 
 LIFETIME: Final = timedelta(minutes=15)
 """How long a token lives unless said otherwise: short enough that revoking is rarely needed."""
+
+_DEFAULT_SECONDS: Final = int(LIFETIME.total_seconds())
 
 LIFETIME_MOST: Final = timedelta(minutes=60)
 """How long a token may live without `allow_long_lifetime`."""
@@ -53,21 +56,25 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
     `thumbprint=False` leaves out a `kid` that was not given, for verifiers that know the key by another name.
     Raises InvalidInput (code config_error) for what cannot be meant, KeyRefused if the key cannot sign.
     """
-    if not (isfinite(now) and now >= 0):
+    if not 0 <= now <= NEVER:
         raise config_error("the time is not a number of seconds since 1970")
-    seconds = lifetime.total_seconds()
-    if not 0 < seconds <= 3600 and not (allow_long_lifetime and seconds > 0):
-        raise _lifetime_refused(lifetime)
+    seconds = _DEFAULT_SECONDS if lifetime is LIFETIME else _seconds(lifetime, allow_long=allow_long_lifetime)
     issued = int(now)
-    body: dict[str, Any] = {"iss": issuer, "sub": subject, "aud": audience, "scope": scope}
+    body = {
+        "iss": issuer,
+        "sub": subject,
+        "aud": audience,
+        "scope": scope,
+        "iat": issued,
+        "exp": issued + seconds,
+        "jti": jti,
+    }
     if issuer is None or subject is None or type(audience) is not str or type(scope) is not str:
         body = _settled(body)
-    body["iat"] = issued
-    body["exp"] = issued + (int(seconds) or 1)
-    body["jti"] = jti
     if claims is not None:
         _add(body, claims)
-    return _finish(key, key.head(typ) if thumbprint else key.head(typ, thumbprint=False), _json(body))
+    head = key.memo.get(typ) if thumbprint else None
+    return _finish(key, head or key.head(typ, thumbprint=thumbprint), _json(body))
 
 
 def sign_bytes(payload: bytes, key: Key, *, typ: str = "") -> str:
@@ -86,13 +93,15 @@ def _finish(key: Key, head: bytes, payload: bytes) -> str:
     return token.decode()
 
 
-def _lifetime_refused(lifetime: timedelta) -> Exception:
+def _seconds(lifetime: timedelta, *, allow_long: bool) -> int:
     if lifetime <= timedelta(0):
-        return config_error("the lifetime is not positive")
-    return config_error(
-        f"a lifetime of {lifetime} is longer than {LIFETIME_MOST}",
-        fix="issue shorter tokens more often, or say allow_long_lifetime=True",
-    )
+        raise config_error("the lifetime is not positive")
+    if lifetime > LIFETIME_MOST and not allow_long:
+        raise config_error(
+            f"a lifetime of {lifetime} is longer than {LIFETIME_MOST}",
+            fix="issue shorter tokens more often, or say allow_long_lifetime=True",
+        )
+    return int(lifetime.total_seconds()) or 1
 
 
 def _settled(body: dict[str, Any]) -> dict[str, Any]:

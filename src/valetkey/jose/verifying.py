@@ -22,7 +22,7 @@ from valetkey.jose.policy import Policy
 from valetkey.jose.reasons import config_error, refused
 from valetkey.jose.rules import judge
 from valetkey.jose.signing import TOKEN_LIMIT
-from valetkey.jose.wire import decode, parse
+from valetkey.jose.wire import decode, parse, read_object
 
 _ANY_HEADER: Final = HeaderRules()
 
@@ -34,7 +34,10 @@ def verify(token: str | bytes, keys: KeySet | Key, policy: Policy, *, now: float
     """
     if type(keys) is not KeySet:
         keys = as_keyset(keys)
-    raw = as_bytes(token, policy.max_size)
+    if type(token) is str and len(token) <= policy.max_size and token.isascii():
+        raw = token.encode()
+    else:
+        raw = as_bytes(token, policy.max_size)
     memory = policy.memory
     if memory is None:
         return _verified(raw, keys, policy, now)[0]
@@ -84,35 +87,22 @@ def _verified(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Cla
     """Return the claims, and until when they are good."""
     signed, _, signature = raw.rpartition(b".")
     segment, _, payload = signed.partition(b".")
-    rules = policy.header
-    head = keys.heads.get(segment)
-    if head is None or not admitted(head, rules):
+    known = policy.heads.get(segment)
+    if known is None or known[0] is not keys:
         return _read_anew(raw, keys, policy, now)
     try:
-        body = parse(decode(payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
-        head.keys[0].checker(signed, signature)
+        body = read_object(payload, "payload")
+        known[1](signed, signature)
     except (BadSignature, TokenRefused):
-        return _read_anew(raw, keys, policy, now)
-    return _accepted(body, keys, policy, now)
+        return _read_anew(raw, keys, policy, now)  # the slow way finds the exact reason
+    return Claims(body, policy.scope_claim), policy.accept(body, now) or _judged(body, policy, now)
 
 
-def admitted(head: Head, rules: HeaderRules) -> bool:
-    """Say whether a header that was read for another token passes these rules too, without reading it again."""
-    return (rules.types is None or head.typ in rules.types) and (
-        rules.algorithms is None or head.alg in rules.algorithms
-    )
-
-
-def _accepted(body: dict[str, Any], keys: KeySet, policy: Policy, now: float) -> tuple[Claims, float]:
-    """Judge the claims of a genuine token."""
-    if keys.issuer is not None:
-        check_issuer_bound(keys, policy)
-    until = policy.accept(body, now)
-    if not until:
-        if not (isfinite(now) and now >= 0):
-            raise config_error("the time is not a number of seconds since 1970")
-        until = judge(body, policy, now)
-    return Claims(body, policy.scope_claim), until
+def _judged(body: dict[str, Any], policy: Policy, now: float) -> float:
+    """Return until when the claims of a genuine token are good; raises TokenRefused."""
+    if not (isfinite(now) and now >= 0):
+        raise config_error("the time is not a number of seconds since 1970")
+    return judge(body, policy, now)
 
 
 def check_issuer_bound(keys: KeySet, policy: Policy) -> None:
@@ -130,11 +120,12 @@ def _read_anew(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Cl
     head = read_head(parts.header, keys, rules)
     body = parse(decode(parts.payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
     check_signature(head, parts.signed, parts.signature)
+    check_issuer_bound(keys, policy)
     if not rules.lenient:
-        if len(keys.heads) >= HEADS_LIMIT:
-            keys.heads.clear()
-        keys.heads[parts.header] = head
-    return _accepted(body, keys, policy, now)
+        if len(policy.heads) >= HEADS_LIMIT:
+            policy.heads.clear()
+        policy.heads[parts.header] = keys, head.keys[0].checker
+    return Claims(body, policy.scope_claim), _judged(body, policy, now)
 
 
 def check_signature(head: Head, signed: bytes, signature: bytes) -> None:

@@ -8,8 +8,7 @@ What may not be here: keys, algorithms, what a header or claim means.
 from __future__ import annotations
 
 import json
-from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -33,9 +32,10 @@ _STANDARD: Final = _ALPHABET[:-2] + b"+/"
 # Every byte that is not of the base64url alphabet becomes one that the strict decoder refuses.
 TO_STANDARD: Final = bytes(_STANDARD[_ALPHABET.index(byte)] if byte in _ALPHABET else 0x21 for byte in range(256))
 TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-PADDING: Final = (b"", b"!", b"==", b"=")
-"""What completes a segment, by its length modulo 4. No encoder makes a remainder of 1, so it gets a refused byte."""
-LAST: Final = (frozenset(_ALPHABET), frozenset[int](), frozenset(_ALPHABET[::16]), frozenset(_ALPHABET[::4]))
+PADDING: Final = (b'"', b'!"', b'=="', b'="')
+"""What completes a segment as a JSON string, by its length modulo 4.
+ No encoder makes a remainder of 1, so it gets a refused byte."""
+LAST: Final = (frozenset[int](), frozenset[int](), frozenset(_ALPHABET[::16]), frozenset(_ALPHABET[::4]))
 """The last characters that leave no unused bit set, by the length modulo 4."""
 
 _STRUCTURE: Final = b'"\\:{}[]'
@@ -43,6 +43,7 @@ _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in _STRUCT
 _shapes: dict[bytes, int] = {}
 
 _loads: Final = msgspec.json.Decoder().decode
+_from_base64: Final = msgspec.json.Decoder(bytes).decode
 
 
 def encode(data: bytes) -> bytes:
@@ -57,10 +58,11 @@ def decode(segment: bytes, what: str) -> bytes:
     """
     rest = len(segment) & 3
     try:
-        data = a2b_base64(segment.translate(TO_STANDARD) + PADDING[rest], strict_mode=True)
-    except Base64Error:
+        # msgspec's decoder of base64 strings takes a third less time than the standard library's.
+        data: bytes = _from_base64(b'"' + segment.translate(TO_STANDARD) + PADDING[rest])
+    except msgspec.MsgspecError:
         raise _base64_refused(segment, what) from None
-    if segment and segment[-1] not in LAST[rest]:
+    if rest and segment[-1] not in LAST[rest]:
         raise _base64_refused(segment, what)
     return data
 
@@ -93,6 +95,20 @@ def parse(raw: bytes, what: str, *, allow_duplicates: bool = False) -> dict[str,
     if _shapes.get(shape) == len(found):
         return found
     return _settle(raw, shape, found, what, allow_duplicates=allow_duplicates)
+
+
+def read_object(segment: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in a segment: what `parse` and `decode` would, in one step for the usual segment."""
+    rest = len(segment) & 3
+    try:
+        raw = _from_base64(b'"' + segment.translate(TO_STANDARD) + PADDING[rest])
+        found = _loads(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return parse(decode(segment, what), what)
+    shape = raw.translate(None, _NOT_STRUCTURE)
+    if type(found) is dict and _shapes.get(shape) == len(found) and (not rest or segment[-1] in LAST[rest]):
+        return found
+    return parse(decode(segment, what), what)
 
 
 def _settle(raw: bytes, shape: bytes, found: dict[str, Any], what: str, *, allow_duplicates: bool) -> dict[str, Any]:
