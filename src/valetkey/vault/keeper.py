@@ -158,12 +158,12 @@ class Keeper:
     def finish(self, answer: str, *, binding: Secret) -> ConnectionInfo:
         """Take what came to the redirect URI (the URL or its query) and keep the tokens it leads to."""
         made = self.fly(("finish", object()), connect.finish(self._desk, answer, binding=binding)).result()
-        return self._made(made)
+        return self._new(made)
 
     def connect_machine(self, name: str, grant: GrantName, *, wish: Wish | None = None) -> ConnectionInfo:
         """Obtain the first token where no person is needed (client_credentials, jwt_bearer)."""
         plan = connect.connect_machine(self._desk, name, wish or Wish(), grant)
-        return self._made(self.fly(("machine", object()), plan).result())
+        return self._new(self.fly(("machine", object()), plan).result())
 
     def begin_device(self, name: str, *, wish: Wish | None = None) -> DeviceStarted:
         """Ask the provider for a code that a person types elsewhere."""
@@ -171,7 +171,7 @@ class Keeper:
 
     def finish_device(self, started: DeviceStarted) -> ConnectionInfo:
         """Wait until the person has typed the code; blocks for minutes."""
-        return self._made(self.fly(("device", object()), connect.finish_device(self._desk, started)).result())
+        return self._new(self.fly(("device", object()), connect.finish_device(self._desk, started)).result())
 
     def disconnect(self, name: str, *, force: bool = False) -> Revocation:
         """Revoke at the provider where that can be done, and forget the connection."""
@@ -248,6 +248,12 @@ class Keeper:
 
     def _connection(self, name: str) -> Connection:
         return self._desk.connection(name, self._world.store.load(names.connection_record(name)))
+
+    def _new(self, connection: Connection) -> ConnectionInfo:
+        # What is remembered is a token of the grant before, which the provider may have ended.
+        self._held.pop(connection.name, None)
+        self._grips.pop(connection.name, None)
+        return self._made(connection)
 
     def _made(self, connection: Connection) -> ConnectionInfo:
         moment = self._world.clock().timestamp()

@@ -92,26 +92,26 @@ def server(app: Asgi, *, tls: Tls | None = None) -> Server:
     """Return a server for an application; `run(sockets=[…])` serves until a signal comes."""
     # `access_log=False` only takes its handlers away; whoever adds one to all loggers would get codes and states.
     logging.getLogger("uvicorn.access").disabled = True
+    config = uvicorn.Config(
+        app,
+        ssl_certfile=str(tls.certificate) if tls else None,
+        ssl_keyfile=str(tls.key) if tls else None,
+        lifespan="off",
+        ws="none",
+        log_config=None,  # our own access log leaves out the query; uvicorn's does not
+        access_log=False,
+        proxy_headers=False,  # nothing here depends on who the client says it is
+        server_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=CONCURRENT,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     try:
-        return Server(
-            uvicorn.Config(
-                app,
-                ssl_certfile=str(tls.certificate) if tls else None,
-                ssl_keyfile=str(tls.key) if tls else None,
-                lifespan="off",
-                ws="none",
-                log_config=None,  # our own access log leaves out the query; uvicorn's does not
-                access_log=False,
-                proxy_headers=False,  # nothing here depends on who the client says it is
-                server_header=False,
-                backlog=BACKLOG,
-                limit_concurrency=CONCURRENT,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
-    except OSError as refusal:
+        config.load()
+    except OSError as refusal:  # ssl.SSLError is one
         raise InvalidInput(
             f"the certificate or its key cannot be read: {refusal.strerror or type(refusal).__name__}",
             fix="give PEM files that belong together: --tls-cert chain.pem --tls-key key.pem",
         ) from None
+    return Server(config)

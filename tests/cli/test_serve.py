@@ -1,0 +1,279 @@
+"""`valetkey serve`: what it prints can be typed and works, what would be unsafe is refused, and it ends cleanly."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from valetkey.cli import serve, trial
+
+pytestmark = pytest.mark.network
+
+ANY_PORTS = ("--port", "0", "--sandbox-port", "0")
+
+
+class Served:
+    """A server in a process of its own, and what it said."""
+
+    def __init__(self, process: subprocess.Popen, last: str) -> None:
+        self.process = process
+        self.said = ""
+        for line in process.stdout:
+            self.said += line
+            if last in line:
+                break
+        else:
+            raise AssertionError(process.stderr.read())
+
+    @property
+    def json(self):
+        return json.loads(self.said)
+
+    @property
+    def url(self) -> str:
+        return re.search(r"https?://127\.0\.0\.1:\d+", self.said).group()
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal; return the exit code and what stood on standard error."""
+        self.process.send_signal(number)
+        _out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, err
+
+
+@pytest.fixture
+def served(valetkey, tmp_path):
+    with ExitStack() as stack:
+
+        def start(*arguments: str, last: str = "}") -> Served:
+            process = stack.enter_context(valetkey.start("serve", *arguments, cwd=tmp_path))
+            stack.callback(process.kill)
+            return Served(process, last)
+
+        yield start
+
+
+def to_type(said: str) -> list[str]:
+    """Return the lines that a person would type: those that stand furthest in."""
+    return [line.strip() for line in said.splitlines() if line.startswith("      ")]
+
+
+# ── trying it ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="the lines are for a POSIX shell")
+def test_what_a_try_tells_you_to_type_works(served, valetkey, tmp_path, browser):
+    running = served("--try", *ANY_PORTS, last="you may delete")
+    lines = to_type(running.said)
+    assert len(lines) == 5, running.said
+    typed = subprocess.run(
+        ["sh", "-e"],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=valetkey.env,
+        timeout=60,
+        check=False,
+    )
+    assert typed.returncode == 0, typed.stderr
+    assert "sandbox/alice: connected" in typed.stdout
+    assert re.search(r"^sbx_\S+$", typed.stdout, re.MULTILINE), "a token and nothing else"
+    assert re.search(r'"user":\s*"alice"', typed.stdout)
+    assert "sandbox-machine/nightly: connected" in typed.stdout
+    page = httpx.get(running.url, trust_env=False).text
+    assert "2 active" in page
+    assert "sandbox/alice" in page
+    assert running.end(signal.SIGINT)[0] == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_try_keeps_its_vault_in_a_folder_for_its_owner_only(served, tmp_path, valetkey):
+    valetkey.env["VALETKEY_VAULT"] = str(tmp_path / "another.db")
+    running = served("--try", *ANY_PORTS, "--json")
+    assert running.json["vault"] == str(tmp_path / ".valetkey" / "vault.db")
+    assert stat.S_IMODE((tmp_path / ".valetkey").stat().st_mode) == 0o700
+    assert not (tmp_path / "another.db").exists()
+
+
+def test_a_second_try_forgets_what_its_new_sandbox_cannot_know(served, valetkey):
+    first = served("--try", *ANY_PORTS, "--json")
+    vault = first.json["vault"]
+    assert valetkey("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
+    assert first.end() == (0, "")
+    second = served("--try", *ANY_PORTS, last="you may delete")
+    assert valetkey("--vault", vault, "connection", "list", "--json").json == []
+    assert valetkey("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
+    code, err = second.end()
+    assert (code, "forgot 1 connections" in err) == (0, True)
+
+
+def test_an_app_of_yours_is_not_replaced_by_the_sandboxs(valetkey, tmp_path):
+    given = ("--client-id", "mine", "--secret-stdin", "--vault", str(tmp_path / "v.db"))
+    assert valetkey("app", "add", "sandbox", "github", *given, stdin="a-secret-of-mine").code == 0
+    done = valetkey("serve", "--sandbox", *ANY_PORTS, "--vault", str(tmp_path / "v.db"), "--json")
+    assert (done.code, done.error["code"]) == (2, "already_exists")
+    assert valetkey("app", "show", "sandbox", "--vault", str(tmp_path / "v.db"), "--json").json["client_id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("called", "said"),
+    [
+        ("here/.venv/bin/valetkey", ".venv/bin/valetkey"),
+        ("else where/bin/vk", "'{root}/else where/bin/vk'"),
+        ("valetkey/__main__.py", f"{sys.executable} -m valetkey"),
+    ],
+)
+def test_the_program_is_named_as_it_can_be_called_from_here(tmp_path, monkeypatch, called, said):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / called)])
+    assert trial.program() == said.format(root=tmp_path.resolve())
+
+
+def test_a_try_takes_another_port_where_the_usual_one_is_taken(monkeypatch, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(serve, "PORT", port)
+        monkeypatch.setattr(trial, "SANDBOX_PORT", port)
+        with serve._listener(asked(try_=True)) as listener:
+            assert listener.getsockname()[1] != port
+        sandbox = trial.start_sandbox(None, "http://127.0.0.1:1", usual=True)
+        sandbox.stop()
+        assert sandbox.port != port
+    assert f"port {port} is taken" in capsys.readouterr().err
+
+
+def asked(**changes) -> serve.Asked:
+    nothing = {"host": "127.0.0.1", "port": None, "public_url": "", "sandbox": False, "sandbox_port": None}
+    nothing |= {"try_": False, "tls_cert": None, "tls_key": None, "behind_tls_proxy": False, "access_log": None}
+    return serve.Asked(**{**nothing, **changes})
+
+
+# ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--host", "0.0.0.0"), "insecure_url", "--behind-tls-proxy"),
+        (("--host", "::"), "insecure_url", "--behind-tls-proxy"),
+        (("--host", "127.0.0.1.example"), "insecure_url", "--behind-tls-proxy"),
+        (("--host", "0.0.0.0", "--behind-tls-proxy"), "invalid_input", "--public-url"),
+        (("--tls-cert", "chain.pem"), "invalid_input", "go together"),
+        (("--public-url", "http://auth.example"), "insecure_url", "http"),
+        (("--public-url", "https://auth.example/path"), "invalid_input", "origin"),
+        (("--public-url", "auth.example"), "invalid_input", "URL"),
+        (("--tls-cert", "no.pem", "--tls-key", "no.pem"), "invalid_input", "PEM"),
+        (("--sandbox-port", "70000"), "usage", "70000"),
+    ],
+)
+def test_what_would_be_unsafe_or_cannot_be_is_refused(valetkey, tmp_path, arguments, code, words):
+    done = valetkey("serve", "--port", "0", "--json", *arguments, cwd=tmp_path)
+    assert (done.code, done.error["code"]) == (2, code)
+    assert words in json.dumps(done.error)
+
+
+def test_a_taken_port_is_called_so(valetkey):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = valetkey("serve", "--port", port, "--json")
+        assert done.code == 2
+        assert (f"port {port}" in done.error["message"], "--port 0" in done.error["fix"]) == (True, True)
+        done = valetkey("serve", "--port", "0", "--sandbox", "--sandbox-port", port, "--json")
+        assert (done.code, "--sandbox-port" in done.error["fix"]) == (2, True)
+
+
+@pytest.mark.parametrize("package", ["litestar", "uvicorn", "jinja2"])
+def test_without_the_extra_it_says_what_to_install(valetkey, package):
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv = ['valetkey', 'serve', '--port', '0']\n"
+    code += "from valetkey.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=valetkey.env, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'valetkey[server]'" in done.stderr
+
+
+# ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_and_ends_cleanly(served, number):
+    running = served("--port", "0", last="health")
+    assert httpx.get(f"{running.url}/health", trust_env=False).json() == {"status": "ok", "connections": {}}
+    code, err = running.end(number)
+    assert code == 0
+    assert "stopped" in err
+    assert "Traceback" not in err
+
+
+def test_the_access_log_leaves_out_the_query(served):
+    running = served("--port", "0", "--json")
+    httpx.get(f"{running.json['url']}/callback?code=secret-code&state=secret-state", trust_env=False)
+    code, err = running.end()
+    assert (code, "GET /callback 303" in err) == (0, True)
+    assert "secret-" not in err
+
+
+def test_what_others_can_reach_asks_for_the_operators_key(served, tmp_path):
+    vault = str(tmp_path / "v.db")
+    running = served(
+        "--port", "0", "--vault", vault, "--public-url", "https://auth.example/", "--behind-tls-proxy", last="operator"
+    )
+    key = tmp_path / "v.operator"
+    assert str(key) in running.said
+    assert key.read_text().strip() not in running.said
+    assert "https://auth.example/callback" in running.said
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate for 127.0.0.1, signed by itself, and its key."""
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    chain, private = folder / "chain.pem", folder / "key.pem"
+    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8
+    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return chain, private
+
+
+def test_it_speaks_tls_itself(served, tmp_path):
+    import ssl
+
+    chain, key = certificate(tmp_path)
+    running = served("--port", "0", "--tls-cert", str(chain), "--tls-key", str(key), "--sandbox", "--json")
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(chain)), trust_env=False) as client:
+        page = client.get(f"{running.json['url']}/connect/sandbox/alice")
+    assert running.json["redirect_uri"].startswith("https://127.0.0.1:")
+    assert page.headers["set-cookie"].startswith("__Host-valetkey-browser=")
+    assert "Secure" in page.headers["set-cookie"]
+    assert "strict-transport-security" in page.headers
