@@ -1,0 +1,214 @@
+"""What an episode is played in: the store, the spill folders, the providers, the replicas and their work.
+
+What may not be here: what happens in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from simulation.manners import MANNERS, described
+from simulation.provider import ModelProvider
+from simulation.scenario import Hit, Place, Scenario
+
+from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Send, Sleep, Swap
+from valetkey.errors import VaultDamaged
+from valetkey.oauth.client import Client
+from valetkey.providers.schema import Provider
+from valetkey.run import run
+from valetkey.values import Entry, Secret
+from valetkey.vault.connect import Wish, begin, connect_machine, finish
+from valetkey.vault.desk import Desk
+from valetkey.vault.records import App
+from valetkey.vault.registry import add_app
+from valetkey.vault.seal import Sealer
+from valetkey.vault.stores.memory import MemoryStore
+
+START: Final = 1_772_366_400.0
+"""1 March 2026, noon, UTC."""
+
+CALLBACK: Final = "http://127.0.0.1:7777/callback"
+_MASK: Final = (1 << 64) - 1
+
+
+class PlainSealer:
+    """Stand in for AES-GCM where its cost would be most of the run: binds a box to its name, and hides nothing."""
+
+    def seal(self, name: str, plain: bytes) -> bytes:
+        return name.encode() + b"\0" + plain
+
+    def open(self, name: str, box: bytes) -> bytes:
+        head = name.encode() + b"\0"
+        if not box.startswith(head):
+            raise VaultDamaged(f"record {name} does not open")
+        return box[len(head) :]
+
+
+@dataclass(frozen=True)
+class QuickDesk(Desk):
+    """Open each app once: apps do not change within an episode, and filling a provider's templates is slow."""
+
+    opened: dict[bytes, App] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
+
+    def app(self, name: str, entry: Entry | None) -> App:
+        if entry is None:
+            return super().app(name, entry)
+        app = self.opened.get(entry.box)
+        if app is None:
+            app = self.opened[entry.box] = super().app(name, entry)
+        return app
+
+    def provider(self, app: App) -> Provider:
+        found = self.providers.get(app.name)
+        if found is None:
+            found = self.providers[app.name] = super().provider(app)
+        return found
+
+    def client(self, app: App, provider: Provider) -> Client:
+        found = self.clients.get(app.name)
+        if found is None:
+            found = self.clients[app.name] = super().client(app, provider)
+        return found
+
+
+class World:
+    """Hold what outlives a crash: the store, the spill folders, the providers."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.start = START
+        self.store = MemoryStore()
+        sealer: Any = Sealer({b"key1": os.urandom(32)}, b"key1") if scenario.sealed else PlainSealer()
+        self.desk = QuickDesk(sealer)
+        self.places = {place.name: place for place in scenario.places}
+        self.providers: dict[str, ModelProvider] = {}
+        self.folder: dict[str, Entry] = {}
+        self.shared = scenario.shared
+        self.drawn = 0
+        for place in scenario.places:
+            if place.app not in self.providers:
+                self._register(place)
+            if place.connected:
+                self._connect(place)
+
+    def provider(self, place: str) -> ModelProvider:
+        """Return the provider of a connection."""
+        return self.providers[place.partition("/")[0]]
+
+    def _register(self, place: Place) -> None:
+        manner = MANNERS[place.manner]
+        base = 100 * len(self.providers)
+        self.providers[place.app] = ModelProvider(manner, odd=place.odd, base=base)
+        app = App(
+            name=place.app,
+            provider=manner.name,
+            client_id="client",
+            created_at=START,
+            secret=Secret("a secret of the client"),
+            described=described(manner, known=place.known),
+        )
+        run(add_app(self.desk, app), Instant(self, place.name))
+
+    def _connect(self, place: Place) -> None:
+        instant = Instant(self, place.name)
+        wish = Wish(scopes=(place.name,))
+        if place.machine:
+            run(connect_machine(self.desk, place.name, wish, "client_credentials"), instant)
+            return
+        binding = Secret("binding")
+        started = run(begin(self.desk, place.name, wish, redirect_uri=CALLBACK, binding=binding), instant)
+        code = self.provider(place.name).consent(place.name, START)
+        run(finish(self.desk, redirect(started.url, code), binding=binding), instant)
+
+
+def redirect(url: str, code: str) -> str:
+    """Return where the provider sends the browser, for the URL it was sent to."""
+    state = url.partition("state=")[2].partition("&")[0]
+    return f"{CALLBACK}?state={state}&code={code}"
+
+
+class Instant:
+    """Answer a plan at once, and without a fault; `now` moves when it sleeps."""
+
+    def __init__(self, world: World, place: str, now: float = START) -> None:
+        self.world = world
+        self.place = place
+        self.now = now
+        self.spilled = world.folder
+
+    def answer(self, question: Effect, /) -> Any:
+        """Answer one question."""
+        world = self.world
+        match question:
+            case Load(name):
+                return world.store.load(name)
+            case Swap(name, seen, entry):
+                return world.store.swap(name, seen, entry)
+            case Now():
+                return moment(self.now)
+            case Luck(size):
+                world.drawn += 1
+                return world.drawn.to_bytes(size, "big")
+            case Send(request):
+                return world.provider(self.place).answer(request, self.now)
+            case Sleep(seconds):
+                self.now += seconds
+            case Note():
+                pass
+            case _:
+                self.spilled[question.name] = question.entry
+        return None
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """Be a plan under way on a replica: a caller's, or work that outlives callers (then it has a key)."""
+
+    caller: int
+    replica: Replica
+    kind: str
+    place: str
+    luck: int
+    started: float
+    plan: Plan[Any] = field(init=False, repr=False)
+    question: Any = None
+    key: Hashable = None
+    alive: bool = True
+    k: int = 0
+    hits: list[Hit] = field(default_factory=list)
+    waiters: list[Task] = field(default_factory=list)
+    now_at: float = 0.0  # true time of its last look at the clock
+    loaded_at: float = 0.0  # true time of its last look at the connection's record
+    record: Any = None  # what watch.py knows of it
+
+    @property
+    def title(self) -> str:
+        """Return what a trace calls it."""
+        return f"{self.kind}{'*' if self.key is not None else ''} #{self.caller} {self.place.partition('/')[2]}"
+
+    def draw(self) -> int:
+        """Draw 31 random bits of this task's own."""
+        self.luck = (self.luck * 6364136223846793005 + 1442695040888963407) & _MASK
+        return self.luck >> 33
+
+
+class Replica:
+    """Be one process: what it holds in memory is gone with a crash; its spill folder stays."""
+
+    def __init__(self, number: int, world: World) -> None:
+        self.number = number
+        self.tasks: list[Task] = []
+        self.flights: dict[Hashable, Task] = {}
+        self.down_until = 0.0
+        self.skew = 0.0
+        self.folder: dict[str, Entry] = world.folder if world.shared else {}
+
+
+def moment(seconds: float) -> datetime:
+    """Return seconds since the epoch as plans are told the time."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,392 @@
+"""What must hold, checked at every step that could break it, against the truth the providers keep.
+
+What may not be here: what the vault believes of itself, other than as something to be checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from simulation.honesty import explains, unexpected
+from simulation.provider import AccessToken, ModelProvider, RefreshToken
+
+from valetkey.effects import Spill, Swap
+from valetkey.errors import NeedsReconnect, ValetkeyError
+from valetkey.values import Request, Response
+from valetkey.vault.judge import Serve
+from valetkey.vault.names import CONNECTIONS
+from valetkey.vault.records import Connection
+
+if TYPE_CHECKING:
+    from simulation.answers import Exchange
+    from simulation.engine import Engine
+    from simulation.house import Task
+
+LEASE: Final = 45.0
+"""Seconds a claim may keep others waiting; what docs promise, not what renew.py says."""
+
+SLACK: Final = 0.5
+"""Seconds between two steps of one plan that nothing delays: half of it is far more than they take."""
+
+
+class Violation(Exception):
+    """Say that something did not hold that must; `rule` is its name."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
+
+
+@dataclass(eq=False)
+class Spending:
+    """Be one request that spends a refresh token, from its sending to the saving of its answer."""
+
+    refresh: str
+    sent_at: float
+    lease_until: float
+    processed: bool = False
+    settled_at: float = 0.0
+    trouble: set[str] = field(default_factory=set)
+
+    def excused(self, now: float, skew: float) -> bool:
+        """Say whether it explains that somebody spends the same refresh token once more."""
+        if self.trouble:
+            return True
+        lapsed = now + skew >= self.lease_until
+        return lapsed and (not self.settled_at or self.settled_at + skew >= self.lease_until)
+
+
+@dataclass(eq=False)
+class Known:
+    """Be what is known of a task: what it claimed and spends, what it was answered, and when it had asked."""
+
+    claimed: str = ""
+    sent_at: float = 0.0
+    lease_until: float = 0.0
+    spending: Spending | None = None
+    answers: list[tuple[AccessToken, float]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Row:
+    """Be a connection's record as the store holds it, and what it held before."""
+
+    version: int = 0
+    connection: Connection | None = None
+    owner: str = ""
+    leased_at: float = 0.0
+    removed_at: float = 0.0
+    removed: Connection | None = None
+    revoked_at: float = 0.0
+
+
+class Watch:
+    """Check an episode; raises Violation."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.desk = engine.world.desk
+        self.rows: dict[str, Row] = {}
+        self.spendings: dict[str, list[Spending]] = {}
+        self.doubts: dict[str, set[str]] = {}  # by refresh token: why the vault may not know its fate
+        self.skew = 0.0
+        self.struck = False  # whether any fault has touched store or provider
+        self._serving: Spending | None = None
+        for name, provider in engine.world.providers.items():
+            provider.reused = self._reused
+            del name
+        for name in engine.world.places:
+            row = self.rows[name] = Row()
+            entry = engine.world.store.load(CONNECTIONS + name)
+            if entry is not None:
+                row.version, row.connection = entry.version, self.desk.connection(name, entry)
+
+    # ── the provider's side ───────────────────────────────────────────────────────────────────────────────────
+
+    def sent(self, task: Task, request: Request) -> None:
+        """Remember a request that spends a refresh token."""
+        name = _spent(request)
+        known = _known(task)
+        known.sent_at = self.engine.now
+        if name:
+            known.spending = Spending(name, self.engine.now, known.lease_until)
+            self.spendings.setdefault(name, []).append(known.spending)
+            if known.claimed != name:
+                raise Violation("unclaimed", f"{task.title} sends {name} without having claimed it")
+
+    @contextmanager
+    def serving(self, task: Task, exchange: Exchange) -> Iterator[None]:
+        """Watch a provider obey a request."""
+        known = _known(task)
+        self._serving = known.spending if _spent(exchange.request) else None
+        if exchange.fault in {"lost", "late", "error_after", "html_after"} and self._serving is not None:
+            self._serving.trouble.add(exchange.fault)
+        yield
+        if self._serving is not None:
+            self._serving.processed = True
+        self._serving = None
+
+    def _reused(self, token: RefreshToken) -> None:
+        """Refuse that a refresh token is spent a second time, unless a fault explains it."""
+        now, provider = self.engine.now, self._provider(token)
+        if not provider.manner.rotates:
+            return
+        for spending in self.spendings.get(token.name, ()):
+            if spending.excused(now, 2 * self.skew):
+                self.engine.seen["spent twice, with an excuse"] += 1
+                return
+        raise Violation("spent_twice", f"{token.name} is spent again, and no fault explains it")
+
+    def delivered(self, task: Task, request: Request, response: Response) -> None:
+        """Remember what an answer brought to a plan."""
+        known = _known(task)
+        self.struck = self.struck or response.status not in {200, 400}
+        if response.status >= 500 or response.status == 429:
+            self._doubt(task, "server_error")
+        if response.status != 200 or not request.url.endswith("/token"):
+            return
+        name = _member(response, "access_token")
+        if not name:
+            self.struck = True
+            self._doubt(task, "bad_answer")
+            return
+        known.answers.append((self.engine.world.provider(task.place).accesses[name], known.sent_at))
+
+    def unanswered(self, task: Task) -> None:
+        """Remember that a plan was told that no answer came."""
+        self.struck = True
+        known = _known(task)
+        if known.spending is not None:
+            known.spending.trouble.add("lost")
+        self._doubt(task, "lost")
+
+    # ── the vault's side ──────────────────────────────────────────────────────────────────────────────────────
+
+    def committed(self, task: Task, question: Swap) -> None:
+        """Check what is now in the store."""
+        name = question.name.removeprefix(CONNECTIONS)
+        row, now = self.rows[name], self.engine.now
+        before = row.connection
+        if question.entry is None:
+            if task.kind != "disconnect":
+                raise Violation("deleted", f"{task.title} removed the record of {name}")
+            row.removed_at, row.removed, row.connection, row.version = now, before, None, max(row.version, question.seen)
+            return
+        entry = self.engine.world.store.load(question.name)
+        if entry is None or entry.version <= row.version:
+            raise Violation("version_back", f"{name} went from version {row.version} to {entry and entry.version}")
+        after = self.desk.connection(name, entry)
+        row.version, row.connection = entry.version, after
+        self._leased(task, row, after)
+        self._answered_saved(task, after)
+        if after.revoked_at and (before is None or not before.revoked_at):
+            row.revoked_at = now
+        if before is not None:
+            self._compared(task, before, after)
+
+    def _leased(self, task: Task, row: Row, after: Connection) -> None:
+        lease = after.lease
+        if lease is not None and lease.owner != row.owner:
+            row.owner, row.leased_at = lease.owner, self.engine.now
+            known = _known(task)
+            known.claimed, known.lease_until = refresh_of(after), lease.until
+
+    def _answered_saved(self, task: Task, after: Connection) -> None:
+        known = task.record
+        if known is not None and known.spending is not None and known.answers:
+            if known.answers[-1][0].name == access_of(after):
+                known.spending.settled_at = self.engine.now
+
+    def _compared(self, task: Task, before: Connection, after: Connection) -> None:
+        """Check that a record lost nothing, and went forward."""
+        old, new = self._refresh(refresh_of(before)), self._refresh(refresh_of(after))
+        if old is not None and new is None and before.grant == after.grant:
+            raise Violation("refresh_dropped", f"{task.title} dropped {old.name}")
+        if old is not None and new is not None and old.grant is new.grant and new.number < old.number:
+            if old.parent is not new.parent:
+                raise Violation("went_back", f"{task.title} put {new.name} over {old.name}")
+        was, now_held = self._access(access_of(before)), self._access(access_of(after))
+        if was is not None and now_held is not None and was.grant is now_held.grant and old is new:
+            if now_held.number < was.number and task.kind != "machine":  # of two who connect anew, the last one wins
+                raise Violation("went_back", f"{task.title} put {now_held.name} over {was.name}")
+            if before.revoked_at and not after.revoked_at and now_held.refresh is not None:
+                raise Violation("unrevoked", f"{task.title} made {now_held.name} usable again")
+        trouble = after.trouble
+        if trouble is not None and trouble.sort == "grant" and (before.trouble is None or before.trouble != trouble):
+            self._given_up(after, trouble.reason)
+
+    def _given_up(self, after: Connection, reason: str) -> None:
+        """Check that a connection that needs a person really does, and says truly why."""
+        name = refresh_of(after)
+        token, now = self._refresh(name), self.engine.now
+        self.engine.seen[f"needs_reconnect {reason}"] += 1
+        if token is not None and self._provider(token).usable(name, now):
+            raise Violation("needless", f"{after.name} needs a person ({reason}), and {name} is still good")
+        mine = [s for s in self.spendings.get(name, ()) if s.processed]
+        wrong = explains(reason, self.doubts.get(name, set()), token, spent=len(mine) > 1, now=now)
+        if wrong:
+            raise Violation("dishonest", f"{after.name} says {reason}; {wrong}")
+
+    def slept(self, task: Task) -> None:
+        """Check that nobody waits for a lease that is over."""
+        if task.kind != "obtain" or (task.record is not None and task.record.answers):
+            return
+        row = self.rows[task.place]
+        if row.connection is None or row.connection.lease is None:
+            return
+        waited = task.loaded_at - row.leased_at
+        if waited > LEASE + 2 * self.skew + SLACK:
+            raise Violation("blocked", f"{task.title} waits {waited:.0f} s for one lease")
+
+    def spilled(self, task: Task, question: Spill) -> None:
+        """Remember that a token went beside the store."""
+        known = _known(task)
+        if known.spending is not None:
+            known.spending.settled_at = self.engine.now
+            if not self.engine.world.shared:
+                known.spending.trouble.add("spilled elsewhere")
+                self._doubt(task, "spilled")
+        del question
+
+    # ── faults ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def crashed(self, task: Task) -> None:
+        """Remember what a crash left open."""
+        known = task.record
+        if known is None:
+            return
+        if known.claimed:
+            self._doubt(task, "crash")
+        if known.spending is not None and not known.spending.settled_at:
+            known.spending.trouble.add("crash")
+
+    def store_failed(self, task: Task) -> None:
+        """Remember that a plan was told that the store, or the log, is down."""
+        self.struck = True
+        if task.record is not None and task.record.claimed:
+            self._doubt(task, "store")
+        else:
+            held = self.rows.get(task.place)
+            if held is not None and held.connection is not None:
+                self.doubts.setdefault(refresh_of(held.connection), set()).add("store")
+
+    def skewed(self, most: float) -> None:
+        """Remember by how much clocks may differ."""
+        self.skew = max(self.skew, most)
+
+    def withdrawn(self, place: str) -> None:
+        """Let the person take back what is held of a connection, at the provider."""
+        held = self.rows[place].connection
+        token = None if held is None else self._access(access_of(held))
+        if token is not None:
+            self.engine.world.provider(place).end(token.grant, "person", self.engine.now)
+
+    def _doubt(self, task: Task, why: str) -> None:
+        known = _known(task)
+        if known.claimed:
+            self.doubts.setdefault(known.claimed, set()).add(why)
+
+    # ── what callers get ──────────────────────────────────────────────────────────────────────────────────────
+
+    def ended(self, task: Task, value: Any, refusal: ValetkeyError | None) -> None:
+        """Check what a plan gave, and that it kept what it was answered."""
+        self.engine.seen[f"{task.kind}: {type(refusal).__name__ if refusal else 'ok'}"] += 1
+        if isinstance(value, Serve):
+            self._served(task, value)
+        if isinstance(refusal, NeedsReconnect) and task.key is not None:
+            row = self.rows[task.place]
+            if row.connection is not None and row.connection.trouble is None and not self.struck:
+                raise Violation("dishonest", f"{task.title} was told to reconnect, and the record says nothing of it")
+        wrong = unexpected(refusal, task, self)
+        if wrong:
+            raise Violation("unexpected", f"{task.title}: {wrong}")
+        if task.record is not None and task.key is not None:
+            for access, since in task.record.answers:
+                self._kept(task, access, since)
+
+    def _served(self, task: Task, served: Serve) -> None:
+        name = served.token.reveal()
+        token = self._access(name)
+        if token is None or token.grant.connection != task.place:
+            raise Violation("mixed_up", f"{task.title} was given {name}")
+        late = task.now_at - token.expires_at - 2 * self.skew
+        if token.said and late >= 0:
+            raise Violation("expired", f"{task.title} was given {name}, {late:.3f} s after its end")
+        row = self.rows[task.place]
+        gone = None if row.removed is None else self._access(access_of(row.removed))
+        removed = gone is not None and gone.grant is token.grant and token.refresh is not None
+        if removed and row.removed_at < task.loaded_at:
+            raise Violation("revoked", f"{task.title} was given {name}, which was disconnected")
+        held = row.connection
+        if held is not None and held.revoked_at and row.revoked_at < task.loaded_at:
+            raise Violation("revoked", f"{task.title} was given {name}, though the record says revoked")
+
+    def _kept(self, task: Task, access: AccessToken, since: float) -> None:
+        """Check that an answer is in the store or beside it, or that something newer is."""
+        row = self.rows[task.place]
+        if row.removed_at > since or row.revoked_at > since:
+            return
+        folder = task.replica.folder.get(CONNECTIONS + task.place)
+        beside = None if folder is None else self.desk.connection(task.place, folder)
+        if not any(held is not None and self._covers(held, access) for held in (row.connection, beside)):
+            raise Violation("answer_dropped", f"{task.title} was answered {access.name}, and nobody kept it")
+
+    def _covers(self, held: Connection, access: AccessToken) -> bool:
+        """Say whether a record holds this answer, or one that came later, or one of another consent."""
+        mine = self._access(access_of(held))
+        if mine is None or mine.grant is not access.grant:
+            return mine is not None
+        if access.refresh is None or not self._provider(access.refresh).manner.rotates:
+            return mine.number >= access.number
+        token = self._refresh(refresh_of(held))
+        if token is None:
+            return False
+        return token.number >= access.refresh.number or token.parent is access.refresh.parent
+
+    # ── the truth ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _provider(self, token: RefreshToken) -> ModelProvider:
+        return self.engine.world.provider(token.grant.connection)
+
+    def _refresh(self, name: str) -> RefreshToken | None:
+        return next((p.refreshes[name] for p in self.engine.world.providers.values() if name in p.refreshes), None)
+
+    def _access(self, name: str) -> AccessToken | None:
+        return next((p.accesses[name] for p in self.engine.world.providers.values() if name in p.accesses), None)
+
+
+def access_of(connection: Connection) -> str:
+    """Return the name of a connection's access token, empty if it has none."""
+    return connection.tokens.access.reveal() if connection.tokens is not None else ""
+
+
+def refresh_of(connection: Connection) -> str:
+    """Return the name of a connection's refresh token, empty if it has none."""
+    tokens = connection.tokens
+    return tokens.refresh.reveal() if tokens is not None and tokens.refresh is not None else ""
+
+
+def _known(task: Task) -> Known:
+    if task.record is None:
+        task.record = Known()
+    known: Known = task.record
+    return known
+
+
+def _spent(request: Request) -> str:
+    """Return the refresh token that a request spends, empty if it spends none."""
+    if not request.url.endswith("/token"):
+        return ""
+    body = request.body.decode()
+    return body.partition("refresh_token=")[2].partition("&")[0] if "grant_type=refresh_token" in body else ""
+
+
+def _member(response: Response, name: str) -> str:
+    try:
+        return str(msgspec.json.decode(response.body, type=dict[str, object]).get(name, ""))
+    except msgspec.DecodeError:
+        return ""
