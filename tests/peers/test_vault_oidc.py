@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+from killing import KILLS, Provider, kill_at_random, publish
 
 import valetkey
 from racing import run_race
@@ -18,6 +19,7 @@ from valetkey.oauth.introspection import introspection_request, read_introspecti
 from valetkey.providers.loader import overridden
 from valetkey.transport.sync import Transport
 from valetkey.values import Secret
+from valetkey.vault import renew
 from valetkey.vault.connect import Wish
 from valetkey.vault.records import App
 from vaultkit import expire
@@ -252,3 +254,23 @@ def test_an_async_caller_that_leaves_does_not_take_the_refresh_with_it(oidc, pro
         assert after.refreshes == before.refreshes + 1
         assert after.refresh_fingerprint != before.refresh_fingerprint
         assert active(oidc, provider, "web", vault.refresh("op/alice").reveal()), "the rotated token was kept"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60 + 10 * KILLS)
+def test_kill_9_loses_a_grant_only_between_the_answer_and_its_save(oidc, provider_of, browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(renew, "LEASE_SECONDS", renew.LEASE_SECONDS)  # the torture shortens them
+    monkeypatch.setattr(renew, "SEND_SECONDS", renew.SEND_SECONDS)
+    provider = provider_of(oidc)
+
+    def consent(vault) -> None:
+        vault.add_app(app_of(oidc, provider, "web"), replace=True)
+        connect(vault, browser)
+
+    def answered() -> int:
+        return oidc.log.read_text().count("grant.success refresh_token web\n")
+
+    judge = Provider(consent, answered, strict=True)
+    report = kill_at_random(tmp_path / "vault.db", "op/alice", judge, KILLS, seed=2)
+    publish("oidc-provider, rotating, reuse ends the grant", report)
+    assert report.violations == []
