@@ -25,8 +25,6 @@ COMMANDS: Final = {
     "audit": "valetkey.cli.audit:audit",
     "serve": "valetkey.cli.serve:serve",
     "demo": "valetkey.cli.demo:demo",
-    "serve": "valetkey.cli.serve:serve",
-    "demo": "valetkey.cli.demo:demo",
     "completion": "valetkey.cli.completion:completion",
 }
 """Where each command is, in the order in which help shows them."""

@@ -1,0 +1,267 @@
+"""What goes wrong: each mistake has its exit code, its code, a message and a fix, and leaves nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from clikit import SECONDS
+
+FULL = Path("/dev/full")
+ADD = ("app", "add", "acme", "--client-id", "me", "--public")
+URLS = ("--token-url", "https://acme.example/token", "--authorize-url", "https://acme.example/authorize")
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "code"),
+    [
+        # no vault, or none that can be read
+        (["app", "list"], 7, "vault_missing"),
+        (["token", "google/alice"], 7, "vault_missing"),
+        (["token", "google/alice", "--vault", "{text}"], 7, "vault_unreadable"),
+        (["connection", "list", "--vault", "{folder}"], 7, "vault_unreadable"),
+        ([*ADD, *URLS, "--vault", "{text}/inside.db"], 7, "vault_unreadable"),
+        (["connection", "list", "--vault", "{vault}", "--key-file", "{other key}"], 7, "wrong_key"),
+        (["token", "acme/me", "--vault", "{vault}", "--key-file", "{other key}"], 7, "wrong_key"),
+        (["connection", "list", "--vault", "{vault}", "--key-file", "{text}"], 7, "vault_unreadable"),
+        (["connection", "list", "--vault", "{vault}", "--key-file", "{folder}/no.key"], 7, "key_missing"),
+        # nothing of this name
+        (["provider", "show", "gogle"], 3, "not_found"),
+        (["app", "add", "x", "gogle", "--client-id", "me"], 3, "not_found"),
+        (["app", "show", "nobody", "--vault", "{vault}"], 3, "not_found"),
+        (["connect", "nobody/x", "--vault", "{vault}"], 3, "not_found"),
+        (["token", "acme/nobody", "--vault", "{vault}"], 3, "not_found"),
+        (["connection", "rm", "acme/nobody", "--vault", "{vault}"], 3, "not_found"),
+        # names and URLs that are none
+        (["token", "no-slash", "--vault", "{vault}"], 2, "invalid_input"),
+        (["app", "add", "UPPER", "google", "--client-id", "me", "--public"], 2, "invalid_input"),
+        ([*ADD, "--token-url", "http://acme.example/token"], 2, "insecure_url"),
+        ([*ADD, "--token-url", "acme.example"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--redirect-uri", "http://acme.example/callback"], 2, "insecure_url"),
+        ([*ADD, "--issuer", "http://acme.example"], 2, "insecure_url"),
+        # options that do not fit together, or are missing
+        (["app", "add", "acme"], 2, "invalid_input"),
+        (["app", "add", "acme", "generic", "--client-id", "me", "--public"], 2, "invalid_input"),
+        (["app", "add", "acme", *URLS, "--public"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--token-auth", "client_secret_post"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--secret-stdin"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--param", "tenant"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--param", "tenant=x"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--private-key", "{text}"], 2, "key_refused"),
+        ([*ADD, *URLS, "--private-key", "{folder}/none.pem"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--vault", "{vault}"], 2, "already_exists"),
+        (["app", "add", "acme", *URLS, "--client-id", "me"], 2, "invalid_input"),  # no secret, and nobody to ask
+        (["connect", "acme/me", "--grant", "jwt_bearer", "--vault", "{vault}"], 2, "invalid_input"),
+        (["connect", "acme/me", "--device", "--vault", "{vault}"], 2, "invalid_input"),
+        (["exec", "acme/me"], 2, "invalid_input"),
+        (["exec", "--", "true"], 2, "invalid_input"),
+        (["curl", "acme/me"], 2, "invalid_input"),
+        # the command line itself
+        (["connection", "list", "--colour"], 2, "usage"),
+        (["connection", "list", "--state", "happy"], 2, "usage"),
+        (["conection", "list"], 2, "usage"),
+        (["token"], 2, "usage"),
+    ],
+)
+def test_a_mistake_has_its_exit_code_and_its_code(inside, mistakes, words, exit_code, code):
+    words = [re.sub(r"\{(.+?)\}", lambda found: mistakes[found[1]], word) for word in words]
+    for_programs = inside(*words, "--json") if "--" not in words else inside("--json", *words)
+    assert (for_programs.code, for_programs.error["code"], for_programs.out) == (exit_code, code, "")
+    assert for_programs.error.get("fix") or code == "wrong_key" or for_programs.error.get("cause")
+    for_people = inside(*words)
+    assert for_people.code == exit_code
+    assert for_people.err.startswith("valetkey: ")
+    assert f"[{code}]" in for_people.err.splitlines()[0]
+    assert for_people.out == ""
+
+
+@pytest.fixture
+def mistakes(inside, tmp_path):
+    """Return the files that mistakes are made with."""
+    text = tmp_path / "text.txt"
+    text.write_text("this is no vault, no key and no PEM file")
+    vault, other = tmp_path / "vault.db", tmp_path / "other.db"
+    for path in (vault, other):
+        assert inside(*ADD, *URLS, "--vault", str(path)).code == 0
+    return {
+        "text": str(text),
+        "folder": str(tmp_path),
+        "vault": str(vault),
+        "other key": str(other.with_suffix(".key")),
+    }
+
+
+def test_nothing_is_written_with_a_wrong_key(inside, mistakes, tmp_path):
+    before = (tmp_path / "vault.db").read_bytes()
+    done = inside("app", "rm", "acme", "--vault", mistakes["vault"], "--key-file", mistakes["other key"])
+    assert done.code == 7
+    assert (tmp_path / "vault.db").read_bytes() == before
+
+
+def test_no_vault_is_left_behind_by_an_app_that_was_refused(inside, home):
+    assert inside(*ADD, "--token-url", "http://acme.example/token").code == 2
+    assert not list((home / "data").iterdir())
+
+
+def test_an_error_of_valetkey_itself_shows_its_type_and_nothing_else(inside, monkeypatch):
+    secret = "a-secret-in-a-library's-message"
+
+    def broken(*_):
+        raise ZeroDivisionError(secret)
+
+    monkeypatch.setattr("valetkey.providers.keys", broken)
+    done = inside("provider", "list")
+    assert (done.code, done.err.splitlines()[0]) == (1, "valetkey: unexpected ZeroDivisionError [unexpected]")
+    assert secret not in done.err
+    monkeypatch.setenv("VALETKEY_DEBUG", "1")
+    traced = inside("provider", "list", "--json")
+    assert 'File "' in traced.err
+    assert secret not in traced.err
+    assert traced.error["code"] == "unexpected"
+
+
+def test_a_reader_that_has_gone_is_no_error_to_speak_of(valetkey):
+    with valetkey.start("provider", "list") as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(SECONDS) == 141
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_an_error(valetkey):
+    with FULL.open("w") as full, valetkey.start("provider", "list", stdout=full) as process:
+        _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "No space left on device" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs limits of POSIX")
+def test_a_full_disk_is_temporary_and_leaves_the_vault_whole(inside, valetkey, tmp_path):
+    import resource
+
+    vault = str(tmp_path / "vault.db")
+    assert inside(*ADD, *URLS, "--vault", vault).code == 0
+
+    def small_disk():
+        size = (tmp_path / "vault.db").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    more = ("app", "add", "more", *URLS, "--client-id", "x" * 40_000, "--public", "--json", "--vault", vault)
+    with valetkey.start(*more, preexec_fn=small_disk) as process:
+        _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, '"store_unavailable"' in err) == (6, True), err
+    assert [row["name"] for row in inside("app", "list", "--json", "--vault", vault).json] == ["acme"]
+
+
+def test_processes_that_create_the_vault_at_once_share_one(valetkey, inside):
+    names = [f"app-{number}" for number in range(6)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        added = list(pool.map(lambda name: valetkey("app", "add", name, *URLS, "--client-id", "me", "--public"), names))
+    assert [done.err for done in added if done.code] == []
+    assert [row["name"] for row in inside("app", "list", "--json").json] == names
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_vault_without_permission_is_unreadable(inside, mistakes, tmp_path):
+    (tmp_path / "vault.db").chmod(0)
+    assert inside("app", "list", "--json", "--vault", mistakes["vault"]).error["code"] == "vault_unreadable"
+
+
+# ── with a provider ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pasting(valetkey, answer_to):
+    """Connect box/alice without a browser; `answer_to` turns the address shown into what is pasted."""
+    with valetkey.start("connect", "box/alice", "--no-browser", "--json") as process:
+        url = next(line.strip() for line in process.stderr if line.startswith("  http"))
+        out, err = process.communicate(answer_to(url) + "\n", timeout=SECONDS)
+    assert "Traceback" not in err
+    return process.returncode, err, out
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("change", "exit_code", "code"),
+    [
+        (lambda answer: re.sub(r"state=[^&]+", "state=forged", answer), 4, "state_unknown"),
+        (lambda answer: re.sub(r"&?state=[^&]+", "", answer), 4, "state_missing"),
+        (lambda answer: re.sub(r"iss=[^&]+", "iss=https%3A%2F%2Fevil.example", answer), 4, "issuer_mismatch"),
+        (lambda answer: re.sub(r"&?iss=[^&]+", "", answer), 4, "issuer_missing"),
+        (lambda answer: re.sub(r"code=[^&]+", "code=guessed", answer), 4, "invalid_grant"),
+        (lambda answer: re.sub(r"&?code=[^&]+", "", answer), 4, "code_missing"),
+        (lambda answer: answer + "&code=twice", 4, "invalid_callback"),
+        (lambda _: "", 2, "invalid_input"),
+    ],
+)
+def test_an_answer_that_is_not_the_one_is_refused(valetkey, box, change, exit_code, code):
+    done, err, _out = pasting(valetkey, lambda url: change(box.login(url)))
+    assert (done, f'"{code}"' in err.splitlines()[-1]) == (exit_code, True), err
+    assert valetkey("connection", "list", "--json").json == []
+
+
+@pytest.mark.network
+def test_an_answer_pasted_twice_is_refused_the_second_time(valetkey, box):
+    answers = []
+
+    def once(url: str) -> str:
+        answers.append(box.login(url))
+        return answers[0]
+
+    assert pasting(valetkey, once)[0] == 0
+    code, err, _ = pasting(valetkey, once)
+    # Who started the first login is not who started the second.
+    assert (code, '"state_not_yours"' in err) == (4, True), err
+
+
+@pytest.mark.network
+def test_a_person_who_denies_is_told_so(valetkey, box, browser, page):
+    browser("deny")
+    done = valetkey("connect", "box/alice", "--json")
+    assert (done.code, done.error["code"]) == (4, "access_denied")
+    assert "denied" not in page.read_text()
+
+
+@pytest.mark.network
+def test_a_wrong_client_secret_is_our_mistake_and_spends_nothing(valetkey, box):
+    wrong = "not-the-secret-that-was-registered-0123"
+    valetkey(
+        "app", "add", "robot", "--issuer", box.url, "--client-id", "sandbox-machine", "--secret-stdin", "--replace",
+        stdin=wrong,
+    )  # fmt: skip
+    done = valetkey("connect", "robot/one", "--grant", "client_credentials", "--json")
+    assert (done.code, done.error["code"]) == (5, "invalid_client")
+    assert "--replace" in done.error["fix"]
+    assert wrong not in done.err
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("trouble", "exit_code", "code"),
+    [
+        (lambda box: box.stop(), 6, "provider_unavailable"),
+        (lambda box: box.fail_next(status=503), 6, "provider_unavailable"),
+        (lambda box: box.html_next(), 5, "bad_answer"),
+        (lambda box: box.revoke(), 5, ""),
+    ],
+)
+def test_a_provider_in_trouble_is_told_from_ours(valetkey, robot, trouble, exit_code, code):
+    trouble(robot)
+    done = valetkey("connection", "refresh", "robot/one", "--json")
+    if not code:  # a machine's grant that was revoked is simply asked for anew
+        assert done.code == 0
+        return
+    assert (done.code, done.error["code"]) == (exit_code, code)
+    assert valetkey("token", "robot/one").code == 0  # the token lives on, and nothing was lost
+
+
+@pytest.mark.network
+def test_a_server_that_speaks_no_tls_is_a_tls_error(valetkey, sandbox):
+    url = sandbox.url.replace("http://", "https://")
+    done = valetkey("app", "add", "tls", "--token-url", f"{url}/token", "--client-id", "me", "--public")
+    assert done.code == 0, done.err
+    done = valetkey("connect", "tls/x", "--grant", "client_credentials", "--json")
+    assert (done.code, done.error["code"]) == (6, "tls_failed")
