@@ -26,7 +26,7 @@ def started(command: list[str], environment: dict[str, str]) -> float:
     return time.perf_counter() - start
 
 
-def connected(folder: Path, sandbox: Sandbox) -> valetkey.Vault:
+def connected(folder: Path, sandbox: Sandbox, hosts: tuple[str, ...] = ()) -> valetkey.Vault:
     vault = valetkey.open(folder / "vault.db")
     client = sandbox.clients["sandbox-web"]
     app = App(
@@ -36,6 +36,7 @@ def connected(folder: Path, sandbox: Sandbox) -> valetkey.Vault:
         created_at=0,
         secret=client.secret,
         described=sandbox.provider(),
+        hosts=hosts,
     )
     vault.add_app(app)
     binding = Secret(os.urandom(16).hex())

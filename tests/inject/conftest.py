@@ -56,13 +56,15 @@ class Seen:
 class Api:
     """Be a server on loopback: /redirect?to=…&status=… sends elsewhere, all else wants a token of `accepted`.
 
-    `accepted` None wants no token. `early` answers 401 without reading the body.
+    `accepted` None wants no token. `early` answers 401 before it reads the body; `late` answers it with the head, and
+    with the body only when that event is set.
     """
 
     port: int = 0
     host: str = "127.0.0.1"
     accepted: set[str] | None = None
     early: bool = False
+    late: threading.Event | None = None
     refusal: bytes = b'{"error": "invalid_token"}'
     seen: list[Seen] = field(default_factory=list)
 
@@ -91,51 +93,59 @@ class Api:
         return 200, {"content-type": "application/json"}, json.dumps({"path": parts.path}).encode()
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answer as an Api says."""
+
+    api: Api
+    protocol_version = "HTTP/1.1"
+
+    def _any(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        status, told, body = self.api.answer(self.path, headers.get("authorization"))
+        early = self.api.early and status == 401
+        arrived = b"" if early else self._body(headers)
+        self.api.seen.append(Seen(self.command, self.path, headers, arrived, self.client_address))
+        self.send_response(status)
+        for name, value in told.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if status == 401 and self.api.late is not None:
+            self.api.late.wait(30)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        if early:
+            self._body(headers)
+
+    def _body(self, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(headers.get("content-length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _any  # noqa: N815  # http.server finds methods by these names
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Take many clients at once."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, *_: object) -> None:
+        """Stay silent: a client that hangs up is part of these tests."""
+
+
 @contextmanager
 def serving(api: Api) -> Iterator[Api]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _any(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, told, body = api.answer(self.path, headers.get("authorization"))
-            early = api.early and status == 401
-            arrived = b"" if early else self._body(headers)
-            api.seen.append(Seen(self.command, self.path, headers, arrived, self.client_address))
-            self.send_response(status)
-            for name, value in told.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(body)))
-            if early:
-                self.send_header("connection", "close")
-                self.close_connection = True
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def _body(self, headers: dict[str, str]) -> bytes:
-            if headers.get("transfer-encoding") != "chunked":
-                return self.rfile.read(int(headers.get("content-length", 0)))
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return body
-
-        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _any  # noqa: N815  # http.server finds methods by these names
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-
-        def handle_error(self, *_: object) -> None:
-            """Stay silent: a client that hangs up is part of these tests."""
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), type("HandlerOfOne", (Handler,), {"api": api}))
     api.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -177,6 +187,8 @@ class FakeSource:
         self.error: ValetkeyError | None = None
         self.stuck = False
         self.asked: list[str] = []
+        self.on_renewal: Callable[[], None] = lambda: None
+        self._made: Credential | None = None
         self._lock = threading.Lock()
 
     @property
@@ -191,12 +203,16 @@ class FakeSource:
 
     def credential(self, name: str) -> Credential:
         assert name == NAME
-        return Credential(self.token(), self.hosts, "Bearer", self.headers)
+        made = Credential(self.token(), self.hosts, "Bearer", self.headers)
+        if made != self._made:
+            self._made = made
+        return self._made  # the same object while nothing changes, as the keeper does
 
     def renewed(self, name: str, rejected: Token) -> Token:
         assert name == NAME
         with self._lock:
             self.asked.append(rejected.reveal())
+            self.on_renewal()
             if self.error is not None:
                 raise self.error
             if rejected.reveal() == self.current and not self.stuck:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -52,20 +52,27 @@ class Carrier:
         self.name = name
         self._clock = clock
         self._in_vain: dict[Target, tuple[Token, float]] = {}
+        self._decided: tuple[Credential, Target, Mapping[str, str]] | None = None
 
-    def put(self, credential: Credential, target: Target, own: Container[str]) -> dict[str, str] | None:
+    def put(self, credential: Credential, target: Target, own: Container[str]) -> Mapping[str, str] | None:
         """Return the header lines for one request, or None for a request that goes as the caller wrote it.
 
         A host the connection is not bound to gets nothing. A caller's own Authorization stays, and then nothing is
         added at all. Both are said once, with what to do.
         """
-        if not rule.allowed(credential.hosts, target):
+        decided = self._decided
+        if decided is not None and decided[0] is credential and decided[1] == target:
+            lines = decided[2]  # the keeper gives the same credential for a second: the usual request ends here
+        elif rule.allowed(credential.hosts, target):
+            lines = rule.headers(credential)
+            self._decided = (credential, target, lines)
+        else:
             _say_unbound(self.name, target, credential.hosts)
             return None
         if "Authorization" in own:
             _say_kept(self.name, target)
             return None
-        return rule.headers(credential, own)
+        return lines if len(lines) == 1 else rule.missing(lines, own)
 
     def another(self, source: Source, credential: Credential, target: Target) -> Credential | None:
         """Return a credential with another token than the one just refused, or None if there is none to be had."""

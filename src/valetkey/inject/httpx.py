@@ -22,7 +22,6 @@ from valetkey.inject.quiet import hush_http2
 from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
 from valetkey.inject.rule import Target
 from valetkey.inject.source import AsyncSource, Source
-from valetkey.vault.views import Credential
 
 
 class Transport(httpx.BaseTransport):
@@ -52,7 +51,7 @@ class Transport(httpx.BaseTransport):
             other = self._carrier.another(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.headers(other, request.headers)
+            put = rule.missing(rule.headers(other), request.headers)
         except BaseException:
             response.close()
             raise
@@ -104,7 +103,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             other = await self._carrier.another_async(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.headers(other, request.headers)
+            put = rule.missing(rule.headers(other), request.headers)
         except BaseException:
             await response.aclose()
             raise
@@ -155,14 +154,14 @@ class Auth(httpx.Auth):
             yield request
             return
         rewind = _rewind_of(request.stream)
-        with _lent(request, credential):
+        with _lent(request, put):
             response = yield request
             if response.status_code != UNAUTHORIZED or response.request is not request:
                 return
             other = self._carrier.another(self._source, credential, target)
         if other is None or rewind is None or not rewind():
             return
-        with _lent(request, other):
+        with _lent(request, rule.headers(other)):
             response = yield request
         if response.request is request:
             self._carrier.replayed(other, target, response.status_code)
@@ -175,14 +174,14 @@ class Auth(httpx.Auth):
             yield request
             return
         rewind = _rewind_of(request.stream)
-        with _lent(request, credential):
+        with _lent(request, put):
             response = yield request
             if response.status_code != UNAUTHORIZED or response.request is not request:
                 return
             other = await self._carrier.another_async(self._async_source, credential, target)
         if other is None or rewind is None or not rewind():
             return
-        with _lent(request, other):
+        with _lent(request, rule.headers(other)):
             response = yield request
         if response.request is request:
             self._carrier.replayed(other, target, response.status_code)
@@ -192,9 +191,9 @@ class Auth(httpx.Auth):
 
 
 @contextmanager
-def _lent(request: httpx.Request, credential: Credential) -> Iterator[None]:
+def _lent(request: httpx.Request, lines: Mapping[str, str]) -> Iterator[None]:
     """Let a request hold the token while it is sent; sent again by its owner, it must not look like the owner's own."""
-    request.headers["Authorization"] = rule.headers(credential, ())["Authorization"]
+    request.headers["Authorization"] = lines["Authorization"]
     try:
         yield
     finally:
@@ -208,10 +207,12 @@ def _target(request: httpx.Request) -> Target:
 
 def _carrying(request: httpx.Request, put: Mapping[str, str]) -> httpx.Request:
     """Return a copy of the request with our header lines; none of them is in the original."""
-    lines = request.headers.raw + [(name.encode("ascii"), value.encode("ascii")) for name, value in put.items()]
-    return httpx.Request(
-        request.method, request.url, headers=lines, stream=request.stream, extensions=request.extensions
-    )
+    # copy.copy would go through httpx's pickling, which drops the body; Request(…) would read the URL again.
+    carrying = httpx.Request.__new__(httpx.Request)
+    carrying.__dict__.update(request.__dict__)
+    lines = [(name.encode("ascii"), value.encode("ascii")) for name, value in put.items()]
+    carrying.headers = httpx.Headers(request.headers.raw + lines)
+    return carrying
 
 
 def _rewind_of(stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> Rewind | None:

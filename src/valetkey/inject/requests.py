@@ -69,7 +69,7 @@ class Adapter(BaseAdapter):
             other = self._carrier.another(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.headers(other, request.headers)
+            put = rule.missing(rule.headers(other), request.headers)
         except BaseException:
             response.close()
             raise
@@ -114,9 +114,10 @@ class Auth(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token on, and see to it that a refusal is answered with another one."""
         credential, target = self._source.credential(self._carrier.name), _target(request, None)
-        if self._carrier.put(credential, target, request.headers) is None:
+        put = self._carrier.put(credential, target, request.headers)
+        if put is None:
             return request
-        written = rule.headers(credential, ())["Authorization"]
+        written = put["Authorization"]
         request.headers["Authorization"] = written
         rewind = _rewind_of(request)
 
@@ -138,7 +139,7 @@ class Auth(AuthBase):
         if other is None or not rule.allowed(other.hosts, target) or rewind is None or not rewind():
             return response
         again = response.request.copy()
-        again.headers["Authorization"] = rule.headers(other, ())["Authorization"]
+        again.headers["Authorization"] = rule.headers(other)["Authorization"]
         adapter = response.connection
         _discard(response)
         response = adapter.send(again, **way)

@@ -163,11 +163,10 @@ def _is_address(host: str) -> bool:
     return ":" in host or host.rpartition(".")[2].isdigit()
 
 
-def headers(credential: Credential, own: Container[str]) -> dict[str, str]:
-    """Return the header lines a request carries: Authorization, and the provider's own where the caller set none.
+def headers(credential: Credential) -> Mapping[str, str]:
+    """Return the header lines a request carries: Authorization, and the provider's own.
 
-    `own` says, whatever the case, which headers the caller has set. Raises InvalidInput for a line that would be more
-    than one.
+    Raises InvalidInput for a line that would be more than one.
     """
     token, scheme = credential.token.reveal(), credential.scheme
     if not token or (scheme and not _TCHARS.fullmatch(scheme)):
@@ -176,8 +175,7 @@ def headers(credential: Credential, own: Container[str]) -> dict[str, str]:
             cause="the provider gave an empty token, or `api.scheme` of its description is more than one word",
             fix="compare `valetkey provider show NAME` with the provider's documentation",
         )
-    lines = {name: value for name, value in credential.headers.items() if name not in own}
-    lines["Authorization"] = f"{scheme} {token}" if scheme else token
+    lines = {**credential.headers, "Authorization": f"{scheme} {token}" if scheme else token}
     for name, value in lines.items():
         if not (value.isascii() and value.isprintable() and _TCHARS.fullmatch(name)):
             raise InvalidInput(
@@ -185,4 +183,9 @@ def headers(credential: Credential, own: Container[str]) -> dict[str, str]:
                 cause="its value holds a line break or another character that no header may have",
                 fix="compare `valetkey provider show NAME` with the provider's documentation",
             )
-    return lines
+    return MappingProxyType(lines)
+
+
+def missing(lines: Mapping[str, str], own: Container[str]) -> Mapping[str, str]:
+    """Return the lines whose names the caller has not set; `own` says, whatever the case, which those are."""
+    return {name: value for name, value in lines.items() if name not in own}
