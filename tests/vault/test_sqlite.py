@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -423,7 +424,8 @@ def test_a_full_disk_loses_nothing_and_is_forgotten_when_there_is_room_again(pat
 
     assert forked(child) == str(["StoreUnavailable True"] * 2)
     assert (store.load("old").box, store.load("new").box) == (b"old data", b"new data")
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with contextlib.closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     store.close()
 
 
