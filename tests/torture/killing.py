@@ -30,6 +30,10 @@ LEASE, SENDING = 0.6, 0.5
 """Seconds; short, so that hundreds of crashes do not each cost the lease of a real vault."""
 
 
+SETTLED = 0.15
+"""Seconds in which a provider finishes what it was doing for the victim, before its count is read."""
+
+
 @dataclass
 class Provider:
     """Be what a provider is to the torture: how to consent anew, how often it answered, and whether it forgives."""
@@ -87,6 +91,7 @@ def kill_at_random(path: Path, name: str, provider: Provider, kills: int, seed: 
             os.kill(victim.pid, signal.SIGKILL)
             victim.join(PATIENCE)
             report.kills += 1
+            time.sleep(SETTLED)
             judge(vault, name, provider, report, answered)
     return report
 
