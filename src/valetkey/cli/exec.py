@@ -61,6 +61,8 @@ def places_for(names: tuple[str, ...], variables: tuple[str, ...], *, on_fd: boo
         raise InvalidInput("a file descriptor holds one token", fix="name one connection, and leave out --env")
     if bare and (len(bare) > 1 or len(wanted) > 1):
         raise InvalidInput(f"which connection is {bare[0]} for?", fix=f"--env {bare[0]}={wanted[0]}")
+    if len({variable for variable, _equals, _name in mapped}) < len(mapped):
+        raise InvalidInput("a variable was named twice", fix="give each connection a variable of its own")
     places = {variable: name or wanted[0] for variable, _equals, name in mapped}
     for name in wanted:
         if name not in places.values():
@@ -71,6 +73,4 @@ def places_for(names: tuple[str, ...], variables: tuple[str, ...], *, on_fd: boo
     strange = next((variable for variable in places if not NAME.fullmatch(variable)), None)
     if strange is not None:
         raise InvalidInput(f"{strange[:80]!r} cannot be a variable", fix="letters, digits and _, not a digit first")
-    if len(places) < len(mapped):
-        raise InvalidInput("a variable was named twice", fix="give each connection a variable of its own")
     return places

@@ -1,0 +1,143 @@
+"""`valetkey app`: what is kept of a registration, and what a person is told about it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from clikit import WEB_SECRET
+from valetkey.jose import Key
+
+ACME = ("--token-url", "https://acme.example/token", "--authorize-url", "https://acme.example/authorize")
+
+
+def test_an_app_of_the_catalogue_says_what_to_register_and_where(inside):
+    done = inside("app", "add", "google", "--client-id", "me", "--secret-stdin", stdin=f"{WEB_SECRET}\n")
+    assert done.code == 0, done.err
+    assert "register exactly this redirect URI:  http://127.0.0.1/callback\n" in done.out
+    assert "https://console.cloud.google.com/apis/credentials" in done.out
+    assert "dies after 7 days" in done.out
+    assert WEB_SECRET not in done.out + done.err
+
+
+def test_programs_are_told_the_same(inside):
+    words = ("app", "add", "gh", "github", "--client-id", "me", "--redirect-uri", "http://127.0.0.1:8765/cb")
+    said = inside(*words, "--secret-stdin", "--json", stdin=WEB_SECRET).json
+    assert (said["name"], said["provider"], said["has_secret"]) == ("gh", "github", True)
+    assert said["register"] == said["redirect_uri"] == "http://127.0.0.1:8765/cb"
+    assert said["console"].startswith("https://github.com/")
+    assert WEB_SECRET not in json.dumps(said)
+
+
+def test_a_server_outside_the_catalogue_is_described_by_its_urls(inside):
+    inside("app", "add", "acme", *ACME, "--revoke-url", "https://acme.example/revoke", "--client-id", "me", "--public")
+    shown = inside("app", "show", "acme", "--json").json
+    assert shown["provider"] == "generic"
+    assert shown["endpoints"]["token"] == "https://acme.example/token"
+    assert shown["endpoints"]["revoke"] == "https://acme.example/revoke"
+    assert (shown["token_auth"], shown["has_secret"]) == ("none", False)
+
+
+def test_parameters_fill_the_providers_urls(inside):
+    words = ("app", "add", "tenant", "auth0", "--client-id", "me", "--public")
+    assert inside(*words, "--json").error["code"] == "invalid_input"  # the domain is missing
+    assert (
+        inside(*words, "--param", "domain=acme.eu.auth0.com", "--param", "audience=https://api.acme.example").code == 0
+    )
+    assert inside("app", "show", "tenant", "--json").json["endpoints"]["token"].startswith("https://acme.eu.auth0.com/")
+
+
+def test_scopes_may_be_repeated_or_separated_by_blanks(inside):
+    inside(
+        "app", "add", "acme", *ACME, "--client-id", "me", "--public", "--scope", "a b", "--scope", "c", "--scope", "a"
+    )
+    assert inside("app", "show", "acme", "--json").json["scopes"] == ["a", "b", "c"]
+
+
+def test_an_app_is_replaced_only_when_that_is_said_and_keeps_its_connections(inside):
+    words = ("app", "add", "acme", *ACME, "--public", "--client-id")
+    assert inside(*words, "one").code == 0
+    assert inside(*words, "two", "--json").error["code"] == "already_exists"
+    assert inside(*words, "two", "--replace").code == 0
+    assert inside("app", "show", "acme", "--json").json["client_id"] == "two"
+
+
+@pytest.mark.parametrize("kind", ["RS256", "ES256", "EdDSA"])
+def test_a_private_key_is_checked_and_its_algorithm_found(inside, tmp_path, kind):
+    file = tmp_path / "key.pem"
+    file.write_bytes(Key.generate(kind).to_pem(private=True))
+    words = ("app", "add", "acme", *ACME, "--client-id", "me", "--private-key", str(file))
+    assert inside(*words).code == 0
+    shown = inside("app", "show", "acme", "--json").json
+    assert (shown["has_private_key"], shown["has_secret"]) == (True, False)
+    assert inside(*words, "--key-alg", "HS256", "--replace", "--json").error["code"] == "key_refused"
+
+
+def test_a_public_key_is_no_private_key(inside, tmp_path):
+    file = tmp_path / "key.pem"
+    file.write_bytes(Key.generate("ES256").to_pem())
+    done = inside("app", "add", "acme", *ACME, "--client-id", "me", "--private-key", str(file), "--json")
+    assert done.error["message"] == "the file holds a public key"
+
+
+def test_the_file_of_a_service_account_is_all_that_google_needs(inside, tmp_path, canary):
+    pem = Key.generate("RS256").to_pem(private=True).decode()
+    canary.watch("private key", pem.splitlines()[1])
+    file = tmp_path / "account.json"
+    account = {"type": "service_account", "client_email": "robot@acme.iam.gserviceaccount.com", "private_key": pem}
+    file.write_text(json.dumps(account | {"private_key_id": "kid-1"}))
+    done = inside("app", "add", "google", "--private-key", str(file), "--json")
+    assert done.code == 0, done.err
+    assert (done.json["client_id"], done.json["token_auth"]) == ("robot@acme.iam.gserviceaccount.com", "none")
+    canary.assert_absent(done.out, done.err)
+    file.write_text(json.dumps({"type": "authorized_user", "client_secret": "x"}))
+    refused = inside("app", "add", "other", "google", "--private-key", str(file), "--json")
+    assert "neither a PEM file nor the key file" in refused.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [("", "holds no client secret"), ("one\ntwo\n", "more than one line"), ("x" * 70_000, "too large")],
+)
+def test_a_secret_is_one_line_of_standard_input(inside, stdin, words):
+    done = inside("app", "add", "google", "--client-id", "me", "--secret-stdin", "--json", stdin=stdin)
+    assert (done.code, done.error["code"], words in done.error["message"]) == (2, "invalid_input", True)
+
+
+def test_an_app_with_connections_is_not_forgotten(inside, sandbox_free_connection):
+    done = inside("app", "rm", "acme", "--json")
+    assert (done.code, "still has connections" in done.error["message"]) == (2, True)
+
+
+@pytest.fixture
+def sandbox_free_connection(inside, monkeypatch):
+    """Keep acme/me without a provider: the token endpoint's answer is made here."""
+    from valetkey.transport.sync import Transport
+    from valetkey.values import Response
+
+    body = b'{"access_token": "made-up-token", "token_type": "Bearer", "expires_in": 3600}'
+    monkeypatch.setattr(Transport, "send", lambda *_: Response(200, {"content-type": "application/json"}, body))
+    inside("app", "add", "acme", *ACME, "--client-id", "me", "--secret-stdin", stdin=WEB_SECRET)
+    done = inside("connect", "acme/me", "--grant", "client_credentials")
+    assert done.code == 0, done.err
+
+
+def test_which_grant_is_taken_when_none_is_named(inside, tmp_path):
+    from valetkey.cli.connect import usable_grants
+    from valetkey.library import open as open_vault
+
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(Key.generate("RS256").to_pem(private=True))
+    urls = {"person": ACME, "machine": ACME[:2], "device": (*ACME[:2], "--device-url", "https://acme.example/device")}
+    for name, given in urls.items():
+        inside("app", "add", name, *given, "--client-id", "me", "--secret-stdin", stdin=WEB_SECRET)
+    inside("app", "add", "google", "--client-id", "me", "--private-key", str(pem))
+    with open_vault() as vault:
+        first = {name: usable_grants(vault.app(name))[0] for name in (*urls, "google")}
+    assert first == {
+        "person": "authorization_code",
+        "machine": "client_credentials",
+        "device": "device_code",
+        "google": "jwt_bearer",
+    }

@@ -1,0 +1,248 @@
+"""`valetkey curl` with the real curl: the token reaches the connection's hosts, and nothing and nobody else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from valetkey.cli.curlargs import curl_here, destination, read_arguments
+from valetkey.errors import InvalidInput
+
+curl_is_here = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+pytestmark = [pytest.mark.network, curl_is_here]
+
+
+class Seen(ThreadingHTTPServer):
+    """A server that keeps what it was sent, and redirects /to/HOST/… there."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Keep)
+        self.requests: list[tuple[str, str]] = []
+        self.held = threading.Event()
+        self.go_on = threading.Event()
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+class _Keep(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, self.headers.get("Authorization", "")))
+        if self.path == "/hold":
+            self.server.held.set()
+            self.server.go_on.wait(30)
+        _, word, *rest = self.path.split("/")
+        self.send_response(302 if word == "to" else 200)
+        if word == "to":
+            self.send_header("Location", f"http://{'/'.join(rest)}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def servers():
+    pair = [Seen(), Seen()]
+    for server in pair:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield pair
+    for server in pair:
+        server.go_on.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def bound(valetkey, robot, servers):
+    """Return a server that the connection robot/api is bound to, and one that it is not."""
+    done = valetkey("connect", "robot/api", "--grant", "client_credentials", "--host", servers[0].host)
+    assert done.code == 0, done.err
+    return servers
+
+
+def test_the_token_is_on_the_request_and_curls_own_options_work(valetkey, bound):
+    ours, _ = bound
+    token = valetkey("token", "robot/api").out.strip()
+    done = valetkey(
+        "curl", "robot/api", "--", f"http://{ours.host}/a", "-s", "-o", "-", "-w", "%{http_code}", "-G", "-d", "q=1"
+    )
+    assert (done.code, done.out, done.err) == (0, "200", "")
+    assert ours.requests == [("/a?q=1", f"Bearer {token}")]
+
+
+def test_the_exit_code_is_curls(valetkey, bound):
+    ours, _ = bound
+    ours.shutdown()
+    ours.server_close()
+    assert valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-s").code == 7  # curl: failed to connect
+
+
+def test_a_redirect_to_another_host_does_not_carry_the_token(valetkey, bound):
+    ours, theirs = bound
+    name = f"localhost:{theirs.server_address[1]}"
+    done = valetkey("curl", "robot/api", "--", "-sL", f"http://{ours.host}/to/{name}/stolen")
+    assert done.code == 0, done.err
+    assert ours.requests[0][1].startswith("Bearer ")
+    assert theirs.requests == [("/stolen", "")]
+
+
+def test_a_redirect_to_another_port_of_the_host_does_not_carry_it_either(valetkey, bound):
+    ours, theirs = bound
+    done = valetkey("curl", "robot/api", "--", "--location", f"http://{ours.host}/to/{theirs.host}/stolen", "--silent")
+    assert done.code == 0, done.err
+    assert theirs.requests == [("/stolen", "")]
+
+
+def test_a_second_address_is_judged_too(valetkey, bound):
+    ours, theirs = bound
+    done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", f"http://{theirs.host}/")
+    assert (done.code, done.error["code"]) == (2, "host_not_allowed")
+    assert (ours.requests, theirs.requests) == ([], [])
+
+
+def test_a_configuration_file_cannot_name_other_addresses(valetkey, bound, home):
+    ours, theirs = bound
+    (home / ".curlrc").write_text(f"url = http://{theirs.host}/from-curlrc\n")
+    assert valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-s").code == 0
+    assert theirs.requests == []
+
+
+def test_no_proxy_stands_between_us_and_loopback(valetkey, bound):
+    ours, theirs = bound
+    valetkey.env["http_proxy"] = valetkey.env["ALL_PROXY"] = f"http://{theirs.host}"
+    assert valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-s").code == 0
+    assert (len(ours.requests), theirs.requests) == (1, [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_the_token_stands_in_no_argument_list_and_no_environment(valetkey, bound):
+    ours, _ = bound
+    token = valetkey("token", "robot/api").out.strip().encode()
+    with valetkey.start("curl", "robot/api", "--", f"http://{ours.host}/hold", "-s") as process:
+        assert ours.held.wait(30)
+        place = Path(f"/proc/{process.pid}")
+        command = (place / "cmdline").read_bytes()
+        assert command.split(b"\0")[0].endswith(b"curl")
+        assert token not in command + (place / "environ").read_bytes()
+        ours.go_on.set()
+        assert process.wait(30) == 0
+
+
+def test_without_curl_the_error_says_what_to_do(valetkey, robot, tmp_path):
+    valetkey.env["PATH"] = str(tmp_path)
+    done = valetkey("--json", "curl", "robot/one", "--", "https://api.example/")
+    assert (done.code, done.error["message"]) == (2, "curl is not installed")
+    assert "valetkey exec" in done.error["fix"]
+
+
+def test_showing_what_is_sent_is_warned_about(valetkey, bound):
+    ours, _ = bound
+    done = valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-sv")
+    assert "valetkey: curl shows the token with this option" in done.err
+
+
+# ── reading curl's arguments ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def here():
+    return curl_here()
+
+
+@pytest.mark.parametrize(
+    ("words", "addresses"),
+    [
+        (["https://a/"], ["https://a/"]),
+        (["-sSXPOST", "https://a/"], ["https://a/"]),
+        (["-X", "POST", "https://a/"], ["https://a/"]),
+        (["-d", "https://no/", "https://a/"], ["https://a/"]),
+        (["-dhttps://no/", "https://a/"], ["https://a/"]),
+        (["--data", "-", "https://a/", "-o", "file", "https://b/"], ["https://a/", "https://b/"]),
+        (["--url", "https://a/", "-e", "https://no/"], ["https://a/"]),
+        (["--no-buffer", "-N", "--no-location", "https://a/"], ["https://a/"]),
+        (["--", "-K", "https://a/"], ["-K", "https://a/"]),  # behind -- everything is an address
+        (["-sLo", "file", "https://a/"], ["https://a/"]),
+        (["https://a/", "-H"], ["https://a/"]),
+    ],
+)
+def test_every_address_is_found(here, words, addresses):
+    assert read_arguments(words, here).addresses == addresses
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["-s"],
+        ["https://a/", "--location-trusted"],
+        ["https://a/", "-K", "file"],
+        ["https://a/", "-Kfile"],
+        ["https://a/", "-sKfile"],
+        ["https://a/", "--next", "https://b/"],
+        ["https://a/", "-:", "https://b/"],
+        ["https://a/", "--no-such-option"],
+        ["https://a/", "--locatio"],
+        ["https://a/", "-"],
+        ["https://a/", "-\N{LATIN SMALL LETTER E WITH ACUTE}"],
+        ["https://a/", "-H", "authorization: Bearer other"],
+        ["https://a/", "-HAuthorization;"],
+    ],
+)
+def test_what_is_not_safe_or_cannot_be_placed_is_refused(here, words):
+    with pytest.raises(InvalidInput) as refused:
+        read_arguments(words, here)
+    assert refused.value.fix
+
+
+def test_an_old_curl_may_not_follow_redirects(here):
+    import dataclasses
+
+    old = dataclasses.replace(here, version=(7, 82))
+    with pytest.raises(InvalidInput, match=r"7\.82"):
+        read_arguments(["-L", "https://a/"], old)
+    assert read_arguments(["https://a/"], old).addresses == ["https://a/"]
+    assert read_arguments(["-L", "https://a/"], dataclasses.replace(here, version=(7, 83))).addresses == ["https://a/"]
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("https://api.example.com", ("https", "api.example.com", None)),
+        ("HTTPS://api.example.com:8443/a?b=https://c#d", ("https", "api.example.com", 8443)),
+        ("http://[::1]:80/x", ("http", "[::1]", 80)),
+        ("https://a/{x,y}[1-3]", ("https", "a", None)),
+    ],
+)
+def test_a_plain_address_is_read(address, parts):
+    assert destination(address) == parts
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "api.example.com",
+        "ftp://api.example.com/",
+        "https://api.example.com@evil.example/",
+        "https://api.example.com\\@evil.example/",
+        "https://{evil.example,api.example.com}/",
+        "https://[1-2].example.com/",
+        "https://api.example.com:443:80/",
+        "https://api.example.com:/",
+        "https:///api.example.com/",
+        "https:api.example.com/",
+        "https://stra\N{LATIN SMALL LETTER SHARP S}e.example/",
+        "https://api.example.com%2f@evil.example/",
+        " https://api.example.com/",
+        "",
+    ],
+)
+def test_an_address_that_could_be_read_in_two_ways_is_refused(address):
+    with pytest.raises(InvalidInput):
+        destination(address)
