@@ -21,6 +21,7 @@ from valetkey.providers.schema import Asking, Endpoints
 from valetkey.values import Response, Secret
 from valetkey.vault.disconnect import ATTEMPTS, disconnect, mark_revoked
 from valetkey.vault.judge import Demand, Refuse, judge
+from valetkey.vault.records import TokenSet
 from vaultkit import START, FakeWorld, a_connection, a_provider, an_app, drive, held, put, refusal
 
 RECORD = "connection/acme/alice"
@@ -170,6 +171,25 @@ def test_tokens_renewed_while_the_old_ones_were_revoked_are_revoked_too(desk):
     assert drive(disconnect(desk, "acme/alice"), world) == "revoked"
     assert [token for token, _ in world.told] == ["refresh-1", "access-1", "refresh-2", "access-2"]
     assert world.store.load(RECORD) is None
+
+
+def test_a_part_renewed_while_the_old_tokens_were_revoked_is_revoked_too(desk):
+    def parts(number):
+        return {"bot": TokenSet(access=Secret(f"bot-{number}"), obtained_at=T0)}
+
+    world = asking_world(desk, *[GONE] * 6, parts=parts(1))
+    once = iter([1])
+
+    def refresh(question):
+        if isinstance(question, Send):
+            for _ in once:
+                entry = world.store.load(RECORD)
+                newer = a_connection(parts=parts(2), generation=2)
+                world.store.swap(RECORD, entry.version, desk.seal_connection(newer, T0))
+
+    world.before = refresh
+    assert drive(disconnect(desk, "acme/alice"), world) == "revoked"
+    assert [token for token, _ in world.told if token.startswith("bot")] == ["bot-1", "bot-2"]
 
 
 def test_a_change_that_leaves_the_tokens_alone_does_not_revoke_them_again(desk):

@@ -33,7 +33,10 @@ def disconnect(desk: Desk, name: str, *, force: bool = False) -> Plan[Revocation
             yield from note("connection.removed", name, reason=outcome)
             return outcome
         entry = yield from load(record)
-        if entry is not None and connection.tokens != (connection := desk.connection(name, entry)).tokens:
+        if entry is None:
+            continue
+        before, connection = connection, desk.connection(name, entry)
+        if (before.tokens, before.parts) != (connection.tokens, connection.parts):
             outcome = yield from _revoked(desk, connection, force=force)  # renewed meanwhile: those work now
     raise StoreUnavailable(f"connection {name} is being changed by others", fix="try again")
 

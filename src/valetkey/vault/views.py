@@ -13,7 +13,6 @@ import msgspec
 from valetkey.providers.schema import Provider
 from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint
-from valetkey.vault.judge import token_of
 from valetkey.vault.records import App, Connection
 
 
@@ -164,14 +163,3 @@ def hosts_of(connection: Connection, app: App, provider: Provider) -> tuple[str,
         told.append(urlsplit(learned).netloc.rpartition("@")[2] if "//" in learned else learned)
     hosts = tuple(dict.fromkeys(host.lower() for host in told if host))
     return hosts or (urlsplit(provider.endpoints.token).netloc.rpartition("@")[2].lower(),)
-
-
-def credential_of(connection: Connection, app: App, provider: Provider) -> Credential:
-    """Return what an injector needs; the connection has tokens."""
-    assert connection.tokens is not None
-    return Credential(
-        token=token_of(connection.tokens),
-        hosts=hosts_of(connection, app, provider),
-        scheme=provider.api.scheme,
-        headers=dict(provider.api.headers),
-    )
