@@ -149,15 +149,14 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
             kept=dict(code.kept),
         )
         place = yield from _place(desk, wanted)
-        request = code_request(
-            client, code, verifier=pending.verifier, stamp=(yield from stamp()), resource=pending.asked.resource
-        )
+        asked = yield from stamp()
+        request = code_request(client, code, verifier=pending.verifier, stamp=asked, resource=pending.asked.resource)
         response = yield from send(request)
         tokens = read_token(client, response, asked=Scopes(pending.asked.scopes))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, place, tokens, provider))
+    return (yield from _keep_new(desk, place, tokens, provider, asked.now))
 
 
 def _use(desk: Desk, answer: str, binding: Secret) -> Plan[Pending]:
@@ -226,7 +225,8 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
         asked=wish.asked(app, ()),
         hosts=wish.hosts,
     )
-    request = token_request(desk, client, app, wanted, (yield from stamp()))
+    asked = yield from stamp()
+    request = token_request(desk, client, app, wanted, asked)
     yield from note("connect.started", name)
     place = yield from _place(desk, wanted)
     try:
@@ -234,7 +234,7 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, place, answer, provider))
+    return (yield from _keep_new(desk, place, answer, provider, asked.now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,21 +282,22 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
     )
     place = yield from _place(desk, wanted)
     try:
-        answer = yield from _poll(client, started, Scopes(wanted.asked.scopes))
+        answer, asked_at = yield from _poll(client, started, Scopes(wanted.asked.scopes))
     except ValetkeyError as refusal:
         yield from note("connect.refused", started.connection, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, place, answer, provider))
+    return (yield from _keep_new(desk, place, answer, provider, asked_at))
 
 
-def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[TokenAnswer]:
+def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[tuple[TokenAnswer, datetime]]:
     """Ask until the person has finished (RFC 8628 section 3.4); a provider that is down is asked again."""
     interval = float(started.shown.interval)
     while True:
         yield from sleep(interval)
-        request = device_token_request(client, started.shown.device_code, stamp=(yield from stamp()))
+        moment = yield from stamp()
+        request = device_token_request(client, started.shown.device_code, stamp=moment)
         try:
-            return read_token(client, (yield from send(request)), asked=asked)
+            return read_token(client, (yield from send(request)), asked=asked), moment.now
         except AuthorizationPending as pending:
             interval += SLOW_DOWN_SECONDS if pending.code == "slow_down" else 0.0
         except Weather:
@@ -332,9 +333,11 @@ def _place(desk: Desk, wanted: Connection) -> Plan[_Place]:
     return _Place(placed, entry.version)
 
 
-def _keep_new(desk: Desk, place: _Place, answer: TokenAnswer, provider: Provider) -> Plan[Connection]:
-    """Save a new grant in its place."""
-    moment = (yield from now()).timestamp()
+def _keep_new(
+    desk: Desk, place: _Place, answer: TokenAnswer, provider: Provider, asked_at: datetime
+) -> Plan[Connection]:
+    """Save a new grant in its place; its lifetimes count from when it was asked for."""
+    moment = asked_at.timestamp()
     wanted = place.wanted
     made = msgspec.structs.replace(
         with_tokens(wanted, answer, moment),

@@ -64,6 +64,7 @@ class Claim:
     connection: Connection
     version: int
     doubt: Intent | None  # an earlier intent whose fate is not known
+    moment: float  # when it was claimed; lifetimes count from here, for the answer may have taken its time
     part: str = ""
 
     @property
@@ -115,7 +116,7 @@ def _claim(desk: Desk, connection: Connection, version: int, part: str) -> Plan[
         intent=Intent(attempt=attempt, fingerprint=spent, started_at=moment),
     )
     done = yield from swap(names.connection_record(connection.name), version, desk.seal_connection(claimed, moment))
-    return Claim(desk, app, provider, client, claimed, version + 1, connection.intent, part) if done else None
+    return Claim(desk, app, provider, client, claimed, version + 1, connection.intent, moment, part) if done else None
 
 
 def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
@@ -132,7 +133,7 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
         answer = _read(claim, response)
     except ProviderError as refusal:
         return (yield from _failed(claim, refusal, fallback))
-    saved = yield from keep(claim.desk, claim.version, _renewed(claim, answer, (yield from now()).timestamp()))
+    saved = yield from keep(claim.desk, claim.version, _renewed(claim, answer))
     # The token is safe now. If the log is down, that is its own trouble and no reason to withhold the token.
     yield from _note("refresh.finished", name, rotated="yes" if answer.refresh_token else "no")
     if saved.revoked_at:
@@ -156,9 +157,9 @@ def _read(claim: Claim, response: Response) -> TokenAnswer:
     return read_token(claim.client, response, asked=asked)
 
 
-def _renewed(claim: Claim, answer: TokenAnswer, moment: float) -> Connection:
+def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:
     """Return the connection with what the answer gave, and everything else as it was."""
-    before = claim.connection
+    before, moment = claim.connection, claim.moment
     old = before.refresh_token(claim.part)
     rotates = before.rotates
     if old is not None:
@@ -240,11 +241,38 @@ def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = Fals
             raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
         if entry is not None and not replaces:
             current = desk.connection(renewed.name, entry)
-            if fingerprint(current.refresh_token(renewed.spent_part)) != renewed.spent or current.revoked_at:
-                return current  # theirs is newer: reconnected, or disconnected
+            if _newer(current, renewed):
+                return current
+            renewed = _merged(current, renewed)
         version = entry.version if entry is not None else 0
     yield from spill(record, desk.seal_connection(renewed, moment))
     return renewed
+
+
+def _newer(current: Connection, renewed: Connection) -> bool:
+    """Say whether what the store holds came after what was renewed: reconnected, disconnected, or renewed later."""
+    held = current.refresh_token(renewed.spent_part)
+    if fingerprint(held) != renewed.spent or current.revoked_at:
+        return True
+    # A refresh token that does not rotate stays the same: there the renewal that was saved first is the later one.
+    return held == renewed.refresh_token(renewed.spent_part) and current.generation >= renewed.generation
+
+
+def _merged(current: Connection, renewed: Connection) -> Connection:
+    """Return what the store holds now with the renewed tokens in it, and with what others changed meanwhile."""
+    parts = dict(current.parts)
+    for part, tokens in renewed.parts.items():
+        held = parts.get(part)
+        if held is None or part == renewed.spent_part or held.obtained_at < tokens.obtained_at:
+            parts[part] = tokens
+    return msgspec.structs.replace(
+        renewed,
+        tokens=current.tokens if renewed.spent_part else renewed.tokens,
+        parts=parts,
+        kept={**current.kept, **renewed.kept},
+        hosts=current.hosts,
+        generation=max(current.generation + 1, renewed.generation),
+    )
 
 
 def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Plan[Serve | None]:
@@ -253,7 +281,7 @@ def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Pla
     yield from _note("refresh.failed", claim.connection.name, "failed", refusal.code)
     if settled is None:
         return None  # the record has moved on while we asked: what we were told is of the past
-    if fallback is not None:
+    if fallback is not None and fallback.lives_until((yield from now())):
         return Serve(fallback, 0.0)
     trouble = settled.trouble
     if trouble is not None and trouble.sort == "grant":

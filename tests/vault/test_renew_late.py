@@ -1,0 +1,103 @@
+"""What time does to a refresh: answers that come late, tokens that end meanwhile, renewals that overtake each other.
+
+The cases were found by the simulation (tests/simulation); each stands here by itself, in its shortest form.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from valetkey.effects import Send
+from valetkey.errors import ProviderTimeout
+from valetkey.values import Secret
+from valetkey.vault.judge import Demand
+from valetkey.vault.records import Lease, TokenSet
+from valetkey.vault.renew import LEASE_SECONDS, obtain
+from vaultkit import START, FakeWorld, a_connection, an_app, drive, held, put, tokens_answer
+
+ANY = Demand()
+RECORD = "connection/acme/alice"
+
+
+def ready(desk, answers, **connection):
+    """Return a world whose token has one second to live, and whose provider takes its time with each answer."""
+    left = iter(answers)
+
+    def provider(_request):
+        seconds, answer = next(left)
+        world.advance(seconds)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    world = FakeWorld(provider)
+    put(desk, world, an_app(), a_connection(**{"expires_in": 60.0, **connection}))
+    world.advance(59)
+    return world
+
+
+def change(desk, world, **changes):
+    entry = world.store.load(RECORD)
+    changed = msgspec.structs.replace(held(desk, world), **changes)
+    assert world.store.swap(RECORD, entry.version, desk.seal_connection(changed, world.now.timestamp()))
+
+
+def test_a_lifetime_counts_from_the_asking_for_the_answer_may_take_its_time(desk):
+    world = ready(desk, [(20, tokens_answer(expires_in=3600))])
+    served = drive(obtain(desk, "acme/alice", ANY), world)
+    assert served.token.expires_at.timestamp() == START.timestamp() + 59 + 3600
+
+
+def test_a_token_that_ended_while_the_provider_was_asked_in_vain_is_not_handed_out(desk):
+    world = ready(desk, [(30, ProviderTimeout("no answer", sent=True))])
+    with pytest.raises(ProviderTimeout):
+        drive(obtain(desk, "acme/alice", ANY), world)
+
+
+def test_a_token_that_still_lives_is_handed_out_when_the_provider_was_asked_in_vain(desk):
+    world = ready(desk, [(0.5, ProviderTimeout("no answer", sent=True))])
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-1"
+
+
+def overtaken(desk, late, **meanwhile):
+    """Let a first refresh take longer than its lease; meanwhile the record changes. Return what is held in the end."""
+    world = ready(desk, [(LEASE_SECONDS, late)])
+
+    def overtake(question):
+        if isinstance(question, Send):
+            change(desk, world, lease=Lease("other", 0.0), **meanwhile)
+
+    world.before = overtake
+    drive(obtain(desk, "acme/alice", ANY), world)
+    return held(desk, world)
+
+
+def tokens(access: str, refresh: str) -> TokenSet:
+    moment = START.timestamp() + 100
+    return TokenSet(access=Secret(access), obtained_at=moment, expires_at=moment + 3600, refresh=Secret(refresh))
+
+
+def test_a_late_answer_does_not_replace_what_a_later_refresh_got_for_the_same_refresh_token(desk):
+    after = overtaken(
+        desk, tokens_answer(refresh=False), tokens=tokens("access-of-the-other", "refresh-1"), generation=2
+    )
+    assert after.tokens.access == Secret("access-of-the-other")
+
+
+def test_a_late_answer_is_kept_where_the_refresh_token_it_replaces_is_still_held(desk):
+    after = overtaken(desk, tokens_answer(), generation=2)
+    assert after.tokens.refresh == Secret("refresh-2")
+    assert after.generation == 3
+
+
+def test_a_late_answer_for_one_token_does_not_undo_the_renewal_of_another(desk):
+    after = overtaken(desk, tokens_answer(), parts={"user": tokens("user-2", "user-refresh-2")}, generation=2)
+    assert after.tokens.refresh == Secret("refresh-2")
+    assert after.parts["user"].refresh == Secret("user-refresh-2")
+
+
+def test_what_others_changed_meanwhile_stays_changed(desk):
+    after = overtaken(desk, tokens_answer(), hosts=("api.acme.test",))
+    assert after.tokens.refresh == Secret("refresh-2")
+    assert after.hosts == ("api.acme.test",)
