@@ -73,6 +73,9 @@ def _codes() -> list[str]:
         special = sorted(further.get(kind.__name__, set()) - {kind.code})
         lines += ["- further codes: " + ", ".join(f"`{code}`" for code in special)] if special else []
         lines += [""]
+    # The root is raised only for what nobody foresaw; its codes say where.
+    for code in sorted(further.get("ValetkeyError", set())):
+        lines += [f"### `{code}`", "", "Nobody foresaw this: please report it.", "", "- exit code: 1", ""]
     return lines
 
 

@@ -75,7 +75,7 @@ def to_type(said: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the lines are for a POSIX shell")
 def test_what_a_try_tells_you_to_type_works(served, valetkey, tmp_path, browser):
-    running = served("--try", *ANY_PORTS, last="you may delete")
+    running = served("--try", *ANY_PORTS, last="The sandbox is")
     lines = to_type(running.said)
     assert len(lines) == 5, running.said
     typed = subprocess.run(
@@ -113,7 +113,7 @@ def test_a_second_try_forgets_what_its_new_sandbox_cannot_know(served, valetkey)
     vault = first.json["vault"]
     assert valetkey("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
     assert first.end() == (0, "")
-    second = served("--try", *ANY_PORTS, last="you may delete")
+    second = served("--try", *ANY_PORTS, last="The sandbox is")
     assert valetkey("--vault", vault, "connection", "list", "--json").json == []
     assert valetkey("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
     code, err = second.end()
@@ -159,6 +159,7 @@ def test_a_try_takes_another_port_where_the_usual_one_is_taken(monkeypatch, tmp_
 def asked(**changes) -> serve.Asked:
     nothing = {"host": "127.0.0.1", "port": None, "public_url": "", "sandbox": False, "sandbox_port": None}
     nothing |= {"try_": False, "tls_cert": None, "tls_key": None, "behind_tls_proxy": False, "access_log": None}
+    nothing |= {"operator_key_file": None}
     return serve.Asked(**{**nothing, **changes})
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -15,15 +15,16 @@ from urllib.parse import urlsplit
 import click
 
 from valetkey.cli.base import FormCommand, Session
-from valetkey.cli.show import out, out_json, say
+from valetkey.cli.show import clean, facts, out, out_json, say
 from valetkey.errors import InsecureUrl, InvalidInput
-from valetkey.values import Secret, is_loopback, secure_url
+from valetkey.values import is_loopback, secure_url
 
 if TYPE_CHECKING:
     import socket
 
     from valetkey.library import Vault
     from valetkey.testing.sandbox import Sandbox
+    from valetkey.vault.places import Place
     from valetkey.web.serving import Tls
 
 PORT: Final = 8400
@@ -43,6 +44,7 @@ class Asked:
     tls_cert: Path | None
     tls_key: Path | None
     behind_tls_proxy: bool
+    operator_key_file: Path | None
     access_log: bool | None
 
 
@@ -56,16 +58,23 @@ class Asked:
 @click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="The certificate chain, in PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its private key, in PEM.")
 @click.option("--behind-tls-proxy", is_flag=True, help="A proxy that speaks TLS stands in front.")
+@click.option(
+    "--operator-key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    envvar="VALETKEY_OPERATOR_KEY_FILE",
+    help="The operator's key, made if it is not there [default: beside the vault].",
+)
 @click.option("--access-log/--no-access-log", default=None, help="One line per request, without its query.")
 def serve(session: Session, asked: Asked) -> None:
     """Run the server: pages to connect by, the callback, health. Ctrl-C ends it.
 
     It listens on loopback. Another --host needs TLS, its own or that of a proxy in front, and --public-url; the pages
-    then ask for the operator's key, which lies beside the vault in a file ending in `.operator`.
+    then ask for the operator's key, which lies in a file that only you can read.
     """
     _check(asked)
     try:
-        from valetkey.web import app, routes, serving  # late: an extra, and three tenths of a second
+        from valetkey.web import app, door, routes, serving  # late: an extra, and three tenths of a second
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in SERVER_PACKAGES:
             raise
@@ -73,18 +82,22 @@ def serve(session: Session, asked: Asked) -> None:
             f"the server needs {missing.name}, which is not installed", fix="pip install 'valetkey[server]'"
         ) from None
     from valetkey.library import AsyncVault
+    from valetkey.vault.places import Place
 
     with ExitStack() as stack:
-        place = _place(session, asked)
+        given = _given(session, asked)
+        place = Place.of(given)
         listener = stack.enter_context(_listener(asked))
         public_url = _public_url(asked, listener)
-        vault = stack.enter_context(_vault(session, place))
+        vault = stack.enter_context(_vault(session, given))
         sandbox = _sandbox(asked, vault, public_url, stack)
-        key = _operator_key(asked, public_url, place)
+        key_file = None if _only_here(asked, public_url) else _operator_key_file(asked, place)
+        key = door.operator_key(key_file) if key_file else None
         site = routes.Site(AsyncVault(vault), public_url, sandbox.url if sandbox else "", key)
         server = serving.server(app.create_app(site), tls=_tls(asked))
         _log(asked)
-        _announce(session, asked, public_url, place, sandbox)
+        told = Told(public_url, place.shown, sandbox.url if sandbox else "", str(key_file or ""))
+        _announce(session, told, trial=asked.try_)
         server.run(sockets=[listener])
     if not session.json:
         say("stopped; nothing was cut off")
@@ -146,14 +159,11 @@ def _public_url(asked: Asked, listener: socket.socket) -> str:
 # ── what it runs on ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _place(session: Session, asked: Asked) -> Path:
-    """Return where the vault is: in this folder for a try, unless another is named on the command line."""
+def _given(session: Session, asked: Asked) -> str | Path | None:
+    """Return the vault that was named: for a try the one of this folder, unless the command line names another."""
     from valetkey.cli.trial import trial_vault
-    from valetkey.vault.opening import default_path
 
-    if asked.try_ and not _named_here():
-        return trial_vault()
-    return Path(session.vault).expanduser() if session.vault else default_path()
+    return trial_vault() if asked.try_ and not _named_here() else session.vault
 
 
 def _named_here() -> bool:
@@ -165,10 +175,10 @@ def _named_here() -> bool:
     return False
 
 
-def _vault(session: Session, place: Path) -> Vault:
+def _vault(session: Session, given: str | Path | None) -> Vault:
     from valetkey.library import open as open_vault
 
-    return open_vault(place, key_file=session.key_file, actor="server")
+    return open_vault(given, key_file=session.key_file, actor="server")
 
 
 def _sandbox(asked: Asked, vault: Vault, public_url: str, stack: ExitStack) -> Sandbox | None:
@@ -184,12 +194,15 @@ def _sandbox(asked: Asked, vault: Vault, public_url: str, stack: ExitStack) -> S
     return sandbox
 
 
-def _operator_key(asked: Asked, public_url: str, place: Path) -> Secret | None:
-    if _only_here(asked, public_url):
-        return None
-    from valetkey.web.door import operator_key
+def _operator_key_file(asked: Asked, place: Place) -> Path:
+    """Return where the operator's key is: as told, beside a vault that is a file, else in the user's data folder."""
+    if asked.operator_key_file is not None:
+        return asked.operator_key_file.expanduser()
+    if place.path is not None:
+        return place.path.with_suffix(".operator")
+    from valetkey.vault.quick import data_folder
 
-    return operator_key(place.with_suffix(".operator"))
+    return Path(data_folder(), "valetkey", "server.operator")
 
 
 # ── what is said ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,19 +214,31 @@ def _log(asked: Asked) -> None:
     logging.getLogger("valetkey.access").setLevel(logging.INFO if shown else logging.WARNING)
 
 
-def _announce(session: Session, asked: Asked, public_url: str, place: Path, sandbox: Sandbox | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Be what is said of a server that runs; an empty text means: has none."""
+
+    url: str
+    vault: str
+    sandbox: str
+    operator_key_file: str
+
+
+def _announce(session: Session, told: Told, *, trial: bool) -> None:
     if session.json:
-        told = {"url": public_url, "redirect_uri": f"{public_url}/callback", "health": f"{public_url}/health"}
-        out_json({**told, "vault": str(place), "sandbox": sandbox.url if sandbox else None})
-    elif asked.try_ and sandbox is not None:
+        more = {"redirect_uri": f"{told.url}/callback", "health": f"{told.url}/health"}
+        out_json({**asdict(told), **more})
+    elif trial:
         from valetkey.cli.trial import what_to_type
 
-        out(what_to_type(public_url, sandbox.url, place))
+        out(what_to_type(told.url, told.sandbox, told.vault))
     else:
-        out(f"valetkey serves {place} at {public_url}/")
-        out(f"  redirect URI for your apps:  {public_url}/callback")
-        out(f"  health:                      {public_url}/health")
-        if sandbox is not None:
-            out(f"  sandbox:                     {sandbox.url}/")
-        if not _only_here(asked, public_url):
-            out(f"  operator's key:              {place.with_suffix('.operator')}")
+        out(f"valetkey serves {clean(told.vault)} at {told.url}/")
+        facts(
+            {
+                "  redirect URI for your apps": f"{told.url}/callback",
+                "  health": f"{told.url}/health",
+                "  sandbox": told.sandbox,
+                "  operator's key": told.operator_key_file,
+            }
+        )

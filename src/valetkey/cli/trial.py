@@ -73,20 +73,20 @@ def register(sandbox: Sandbox, vault: Vault) -> int:
     return len(stale)
 
 
-def what_to_type(public_url: str, sandbox_url: str, place: Path) -> str:
+def what_to_type(public_url: str, sandbox_url: str, vault: str) -> str:
     """Return the few lines that somebody reads who has just typed `make run`."""
     command = program()
     assign = "set" if os.name == "nt" else "export"
     steps = [
-        f"{assign} VALETKEY_VAULT={shlex.quote(str(place))}",
+        f"{assign} VALETKEY_VAULT={shlex.quote(vault)}",
         f"{command} connect sandbox/alice",
         f"{command} token sandbox/alice",
         f"{command} curl sandbox/alice -- {sandbox_url}/api/whoami",
     ]
-    return "\n".join(_lines(public_url, sandbox_url, steps))
+    return "\n".join(_lines(public_url, sandbox_url, vault, steps))
 
 
-def _lines(public_url: str, sandbox_url: str, steps: Iterable[str]) -> Iterable[str]:
+def _lines(public_url: str, sandbox_url: str, vault: str, steps: Iterable[str]) -> Iterable[str]:
     yield f"valetkey {__version__} runs, with a provider to try it on. Ctrl-C ends both."
     yield ""
     yield f"  in a browser           {public_url}/"
@@ -99,7 +99,7 @@ def _lines(public_url: str, sandbox_url: str, steps: Iterable[str]) -> Iterable[
     yield ""
     yield f"      {program()} connect sandbox-machine/nightly"
     yield ""
-    yield f"  The sandbox is {sandbox_url}/ and the vault is in {FOLDER}/, which you may delete."
+    yield f"  The sandbox is {sandbox_url}/ and the vault {vault}"
 
 
 def program() -> str:
