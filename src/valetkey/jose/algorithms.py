@@ -271,8 +271,3 @@ def rows(name: str) -> tuple[Algorithm, ...]:
 def only_row(kty: str, crv: str) -> Algorithm | None:
     """Return the first row for a curve; None where the key's type leaves a choice (RSA, oct)."""
     return next((row for row in TABLE if row.crv == crv and row.kty == kty), None) if crv else None
-
-
-def family(name: str) -> str:
-    """Return the key type an algorithm's keys have, for telling apart secrets and public keys."""
-    return rows(name)[0].kty

@@ -155,10 +155,8 @@ def _write_private(material: Material) -> dict[str, str]:
             return {name: _text(value) for name, value in zip(_RSA_PRIVATE, values, strict=True)}
         case ec.EllipticCurvePrivateKey():
             return {"d": _text(material.private_numbers().private_value, (material.key_size + 7) // 8)}
-        case ed25519.Ed25519PrivateKey() | ed448.Ed448PrivateKey():
-            return {"d": encode(material.private_bytes_raw()).decode()}
         case _:
-            return {}
+            return {"d": encode(_raw_private(material)).decode()}
 
 
 def _text(number: int, size: int = 0) -> str:
@@ -167,6 +165,11 @@ def _text(number: int, size: int = 0) -> str:
 
 def _raw(public: Any) -> bytes:
     raw: bytes = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return raw
+
+
+def _raw_private(private: Any) -> bytes:
+    raw: bytes = private.private_bytes_raw()
     return raw
 
 

@@ -114,8 +114,9 @@ def read_object(segment: bytes, what: str) -> dict[str, Any]:
 def _settle(raw: bytes, shape: bytes, found: dict[str, Any], what: str, *, allow_duplicates: bool) -> dict[str, Any]:
     """Refuse duplicates where the shape alone does not settle it, and make nested values read-only."""
     nested = b"[" in shape or shape.count(b"{") > 1
-    expected = abs(_shapes.get(shape, 0)) or _remember(raw, shape, nested=nested)
     counted, frozen = _freeze(found, 1, what) if nested else (len(found), found)
+    # After _freeze, which bounds the depth for the parser that counts.
+    expected = abs(_shapes.get(shape, 0)) or _remember(raw, shape, nested=nested)
     if counted != expected and not allow_duplicates:
         raise refused("duplicate_member", f"the {what} names a member twice", claim=what)
     return dict(frozen)

@@ -1,0 +1,120 @@
+"""Explaining: every check with pass or fail, and nothing that could be used instead of verifying."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from valetkey.errors import TokenRefused
+from valetkey.jose import Key, explain, sign, verify
+
+NOW = 1_790_000_000
+
+
+def failed(found):
+    return {check.rule: check.reason for check in found.checks if check.ok is False}
+
+
+def test_a_good_token_passes_every_check(forge):
+    found = explain(forge.hs256(), forge.policy(), forge.hs, now=NOW)
+    assert found.ok
+    assert (found.verdict, found.reason) == ("accepted", "")
+    assert {check.rule for check in found.checks} >= {
+        "size", "form", "header", "extensions", "algorithm", "type", "key", "payload", "signature",
+        "expiry", "not before", "issued at", "lifetime", "issuer", "audience", "subject", "scope", "required",
+    }  # fmt: skip
+    assert found.claims["sub"] == "ci"
+    assert "verdict: accepted" in str(found)
+
+
+def test_everything_that_is_wrong_is_listed_with_the_setting_that_changes_it(forge):
+    token = forge.hs256(forge.payload(aud="other", exp=NOW - 5), secret=b"w" * 64)
+    found = explain(token, forge.policy(scope="admin"), forge.hs, now=NOW)
+    assert failed(found) == {
+        "signature": "bad_signature",
+        "expiry": "expired",
+        "audience": "aud_mismatch",
+        "scope": "scope_insufficient",
+    }
+    assert (found.verdict, found.reason) == ("refused", "bad_signature")
+    audience = next(check for check in found.checks if check.rule == "audience")
+    assert (audience.expected, audience.got, audience.setting) == (forge.audience, "other", "audience")
+    text = str(found)
+    assert "expected after 2026-09-21T14:13:20Z  got 2026-09-21T14:13:15Z" in text
+    assert "[Policy(audience=…)]" in text
+    assert "claims, unverified:" in text
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda f: "x" * 20_000, "token_too_large"),
+        (lambda f: "a.b", "malformed_token"),
+        (lambda f: f.hs256() + "=", "malformed_base64url"),
+        (lambda f: f.hs256(header="null"), "header_not_object"),
+        (lambda f: f.hs256(header={"alg": "none"}), "alg_not_allowed"),
+        (lambda f: f.hs256(header={"alg": "HS256", "typ": "x"}), "typ_mismatch"),
+        (lambda f: f.hs256(header={"alg": "HS256", "crit": []}), "crit_malformed"),
+        (lambda f: f.hs256(header={"alg": "HS256", "kid": "z"}), "no_matching_key"),
+        (lambda f: f.hs256("[]"), "payload_not_object"),
+        (lambda f: f.hs256(f.payload(iss="x")), "iss_mismatch"),
+        (lambda f: f.hs256(f.payload(exp=NOW + 10**8)), "lifetime_too_long"),
+        (lambda f: f.hs256(f.payload(nbf="x")), "claim_type"),
+    ],
+)
+def test_the_reason_is_the_one_that_verify_gives(forge, make, reason):
+    token, policy = make(forge), forge.policy()
+    found = explain(token, policy, forge.hs, now=NOW)
+    with pytest.raises(TokenRefused) as refusal:
+        verify(token, forge.hs, policy, now=NOW)
+    assert found.reason == refusal.value.reason == reason
+    assert found.verdict == "refused"
+    assert json.loads(json.dumps(found.to_dict()))["reason"] == reason
+    assert reason in str(found)
+
+
+def test_without_keys_or_policy_nothing_is_judged_that_cannot_be(forge):
+    found = explain(forge.hs256(), now=NOW)
+    assert found.verdict == "unchecked"
+    assert [check.rule for check in found.checks if check.ok is None] == ["key", "signature", "claims"]
+    assert found.to_dict()["verdict"] == "unchecked"
+    only_keys = explain(forge.hs256(), keys=forge.hs, now=NOW)
+    assert [check.rule for check in only_keys.checks if check.ok is None] == ["claims"]
+    assert explain(forge.hs256("x"), now=NOW).verdict == "refused"
+    no_header = explain(forge.hs256(header="x"), forge.policy(), forge.hs, now=NOW)
+    assert no_header.header == {}
+
+
+def test_padding_is_taken_where_the_policy_takes_it(forge):
+    assert explain(forge.hs256() + "=", forge.policy(allow_padding=True), forge.hs, now=NOW).ok
+
+
+def test_keys_of_another_issuer_are_named(forge):
+    found = explain(forge.hs256(), forge.policy(), forge.keyset().bound_to("https://x.example"), now=NOW)
+    assert failed(found) == {"keys' issuer": "iss_mismatch"}
+
+
+def test_signature_and_secrets_are_masked(forge, canary):
+    secret = canary.make("shared secret")
+    key = Key.secret(secret)
+    hidden = canary.make("inner token")
+    claims = {"access_token": hidden, "client_secret": canary.make("client secret"), "n": {"a": 1}}
+    token = sign(key, now=NOW, jti="j", issuer=forge.issuer, audience=forge.audience, claims=claims)
+    canary.watch("signature", token.rsplit(".", 1)[1])
+    canary.watch("thumbprint of the secret", key.kid)
+    found = explain(token, forge.policy(), key, now=NOW)
+    assert found.ok
+    canary.assert_absent(str(found), repr(found), json.dumps(found.to_dict()))
+    assert found.claims["access_token"] == "(masked)"
+    assert found.claims["n"] == "an object"
+
+
+def test_what_is_shown_is_one_line_and_short(forge):
+    token = forge.hs256(forge.payload(x="a\nb" + "y" * 500, many=list(range(50)), huge=10**4200, no=None))
+    found = explain(token, forge.policy(), forge.hs, now=NOW)
+    assert found.claims["x"].startswith("a�b")
+    assert "503 characters" in found.claims["x"]
+    assert found.claims["many"] == "0, 1, 2, 3, 4, 5, 6, 7"
+    assert all(len(line) < 300 for line in str(found).splitlines())
+    assert found.claims["no"] == "null"
