@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import aiohttp
@@ -16,12 +18,16 @@ import httpx
 import pytest
 import requests
 
+import valetkey
 from valetkey.errors import ValetkeyError
 from valetkey.inject import aiohttp as for_aiohttp
 from valetkey.inject import carrier
 from valetkey.inject import httpx as for_httpx
 from valetkey.inject import requests as for_requests
+from valetkey.testing import Sandbox
+from valetkey.testing.apps import sandbox_apps
 from valetkey.values import Secret, Token
+from valetkey.vault.connect import Wish
 from valetkey.vault.views import Credential
 
 NAME = "sandbox/alice"
@@ -244,6 +250,29 @@ class FakeAsyncSource:
 def source(api: Api) -> FakeSource:
     """Give a source whose token is bound to `api`, with a provider header beside it."""
     return FakeSource(api.bound, headers={"X-Provider-Version": "2022-06-28"})
+
+
+# ── the real thing ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """Give a provider with an API that punishes the second use of a refresh token."""
+    with Sandbox(manner="rotating") as started:
+        yield started
+
+
+@pytest.fixture
+def vault(sandbox: Sandbox, tmp_path: Path) -> Iterator[valetkey.Vault]:
+    """Give a vault in which alice has consented."""
+    with valetkey.open(tmp_path / "vault.db") as opened:
+        app = next(app for app in sandbox_apps(sandbox) if app.name == "sandbox")
+        opened.add_app(app)
+        binding = Secret(os.urandom(16).hex())
+        wish = Wish(scopes=("read", "write"))
+        started = opened.begin(NAME, redirect_uri="http://127.0.0.1:8765/callback", binding=binding, wish=wish)
+        opened.finish(sandbox.login(started.url), binding=binding)
+        yield opened
 
 
 # ── the clients ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
@@ -13,32 +12,10 @@ import pytest
 import requests
 
 import valetkey
-from valetkey.testing import Sandbox
-from valetkey.testing.apps import sandbox_apps
-from valetkey.values import Secret
-from valetkey.vault.connect import Wish
 
 pytestmark = pytest.mark.network
 
 NAME = "sandbox/alice"
-
-
-@pytest.fixture
-def sandbox():
-    with Sandbox(manner="rotating") as started:
-        yield started
-
-
-@pytest.fixture
-def vault(sandbox, tmp_path):
-    with valetkey.open(tmp_path / "vault.db") as opened:
-        app = next(app for app in sandbox_apps(sandbox) if app.name == "sandbox")
-        opened.add_app(app)
-        binding = Secret(os.urandom(16).hex())
-        wish = Wish(scopes=("read", "write"))
-        started = opened.begin(NAME, redirect_uri="http://127.0.0.1:8765/callback", binding=binding, wish=wish)
-        opened.finish(sandbox.login(started.url), binding=binding)
-        yield opened
 
 
 def with_httpx(vault, url):

@@ -114,7 +114,9 @@ class Carrier:
 
     def _is_in_vain(self, token: Token, target: Target) -> bool:
         refused = self._in_vain.get(target)
-        return refused is not None and refused[0].secret == token.secret and self._clock() < refused[1]
+        if refused is None or self._clock() >= refused[1]:
+            return False
+        return refused[0].secret == token.secret  # compared: in constant time, by Secret itself
 
     def _say_refused(self, target: Target, refusal: ValetkeyError) -> None:
         _log.warning(
@@ -129,7 +131,7 @@ class Carrier:
 
 def _with(credential: Credential, renewed: Token) -> Credential | None:
     """Return the credential with the renewed token; None if it is the one that was refused."""
-    if renewed.secret == credential.token.secret:
+    if renewed.secret == credential.token.secret:  # compared: in constant time, by Secret itself
         return None
     return dataclasses.replace(credential, token=renewed)
 
