@@ -140,6 +140,7 @@ A = [
     ("A23 wrapping an unsigned token", lambda f: ".".join([b64({"alg": "dir", "enc": "A256GCM", "cty": "JWT"}), "", "aXY", b64("e30.e30."), "dGFn"]), "unexpected_jwe"),
     ("A24 zip in a signed token", lambda f: f.hs256(header={"alg": "HS256", "zip": "DEF"}), "header_forbidden"),
     ("A24 enc in a signed token", lambda f: f.hs256(header={"alg": "HS256", "enc": "A256GCM"}), "header_forbidden"),
+    ("D04 NaN inside a list", lambda f: f.hs256('{"iss":"x","list":[NaN]}'), "malformed_json"),
     ("not JSON at all", lambda f: f.hs256(b"{"), "malformed_json"),
     ("not text", lambda f: None, "malformed_token"),
     ("a number", lambda f: 7, "malformed_token"),
@@ -216,3 +217,17 @@ def test_colons_quotes_and_braces_in_values_are_not_taken_for_duplicates(forge, 
         for _ in range(2):
             found = verify(forge.hs256(text), forge.keyset(), forge.policy(), now=NOW)
             assert found.to_dict() == forge.payload(**claims)
+
+
+def test_the_memory_of_shapes_is_bounded(forge):
+    from valetkey.jose import wire
+
+    keys, policy = forge.keyset(), forge.policy()
+    for number in range(wire.SHAPES_LIMIT + 10):
+        payload = forge.payload(**{f"n{place}": place if number >> place & 1 else "" for place in range(10)})
+        assert verify(forge.hs256(payload), keys, policy, now=NOW)["n0"] in {0, ""}
+        assert len(wire._shapes) <= wire.SHAPES_LIMIT
+    many = forge.payload(**{f"n{place}": place for place in range(300)})
+    for _ in range(2):
+        assert verify(forge.hs256(many), keys, policy, now=NOW)["n299"] == 299
+    assert max(len(shape) for shape in wire._shapes) <= wire.SHAPE_SIZE

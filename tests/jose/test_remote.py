@@ -274,3 +274,64 @@ def test_a_set_may_be_compared_with_another(key, other):
     assert KeySet([key, other]).same_as(KeySet([other.public(), key.public()]))
     assert not KeySet([key]).same_as(KeySet([key], issuer="i"))
     assert not KeySet([key]).same_as(KeySet([other]))
+
+
+def begin(plan):
+    """Drive a plan to its Send, which nobody answers."""
+    question = next(plan)
+    while not isinstance(question, Send):
+        question = plan.send(datetime.fromtimestamp(START, UTC))
+    return plan
+
+
+def stand_still(plan, moment=START):
+    """Drive a plan while the clock stands still; return how it ends."""
+    question = next(plan)
+    try:
+        while True:
+            question = plan.send(datetime.fromtimestamp(moment, UTC) if isinstance(question, Now) else None)
+    except StopIteration as end:
+        return end.value
+    except TokenRefused as refusal:
+        return refusal.reason
+
+
+def test_nobody_waits_for_ever_when_the_clock_stands_still(new_world, key, policy, remote):
+    fetching = begin(remote.current())
+    assert stand_still(verified(token(key), policy, remote)) == "jwks_unavailable"
+    fetching.close()
+    new_world(published(key)).one(verified(token(key), policy, remote))
+    later = START + COOLDOWN
+    known = remote.ready(START)
+    again = remote.newer(known)
+    question = next(again)
+    while not isinstance(question, Send):
+        question = again.send(datetime.fromtimestamp(later, UTC))
+    assert stand_still(remote.newer(known), later) is None
+    again.close()
+
+
+def test_a_claim_won_just_after_another_fetch_landed_is_given_back(new_world, key, policy, remote):
+    class Landing(dict):
+        """Let another thread finish its fetch between our look at the cooldown and our claim."""
+
+        def setdefault(self, name, value):
+            remote._next_fetch = START + COOLDOWN
+            return super().setdefault(name, value)
+
+    remote._flights = Landing()
+    world = new_world(published(key))
+    assert reason(world, verified(token(key), policy, remote)) == "jwks_unavailable"
+    assert world.sent == []
+    assert remote._flights == {}
+
+
+def test_keys_that_somebody_else_fetched_meanwhile_are_taken_without_asking(new_world, key, other, policy, remote):
+    world = new_world(published(key))
+    world.one(verified(token(key), policy, remote))
+    old = remote.ready(START)
+    world.clock += 0.8 * TTL
+    world.answer = published(other)
+    world.one(remote.refresh())
+    assert [key.kid for key in world.one(remote.newer(old))] == ["two"]
+    assert len(world.sent) == 2

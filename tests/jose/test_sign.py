@@ -71,6 +71,7 @@ def test_a_single_audience_is_a_string_and_several_are_a_list(given, written):
         ({"claims": {"x": [{"y": 2**53}]}}, "plain JSON"),
         ({"claims": {"x": object()}}, "plain JSON"),
         ({"claims": {1: "x"}}, "plain JSON"),
+        ({"claims": {"x": [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]}}, "plain JSON"),
         ({"claims": {"x": "y" * 20_000}}, "characters"),
     ],
 )
@@ -105,3 +106,30 @@ def test_a_public_key_does_not_sign():
 def test_bytes_of_any_kind_can_be_signed():
     key = Key.generate("EdDSA")
     assert verify_bytes(sign_bytes(b"\x00\xff any", key), key.public()) == b"\x00\xff any"
+
+
+def test_a_kid_that_is_only_a_thumbprint_can_be_left_out():
+    named, unnamed = Key.generate("ES256", kid="k"), Key.generate("ES256")
+    for key, thumbprint, kid in [(unnamed, True, unnamed.kid), (unnamed, False, None), (named, False, "k")]:
+        header, _ = parts(sign(key, now=NOW, jti="x", thumbprint=thumbprint))
+        assert header.get("kid") == kid
+
+
+def test_the_thumbprint_of_a_secret_never_travels():
+    header, _ = parts(sign(Key.generate("HS256"), now=NOW, jti="x"))
+    assert header == {"alg": "HS256", "typ": "JWT"}
+
+
+def test_numbers_of_any_length_can_be_shown():
+    from valetkey.jose.reasons import shown
+
+    assert shown(10**5000) == "a very long number"
+    assert shown({1}) == "a set"
+
+
+def test_strings_are_written_as_they_are_given():
+    given = {"issuer": "i", "subject": "s", "audience": "a", "scope": "x y"}
+    _, payload = parts(sign(Key.generate("HS256"), now=NOW, jti="j", **given))
+    assert payload == {
+        "iss": "i", "sub": "s", "aud": "a", "scope": "x y", "jti": "j", "iat": 1_790_000_000, "exp": 1_790_000_900,
+    }  # fmt: skip
