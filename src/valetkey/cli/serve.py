@@ -100,7 +100,7 @@ def serve(session: Session, asked: Asked) -> None:
         _announce(session, told, trial=asked.try_)
         server.run(sockets=[listener])
     if not session.json:
-        say("stopped; nothing was cut off")
+        say("stopped")
 
 
 # ── what may be asked for ─────────────────────────────────────────────────────────────────────────────────────
