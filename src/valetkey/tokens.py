@@ -15,10 +15,12 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from valetkey import jose
 from valetkey.effects import Effect, Note, Now, Send, Sleep
 from valetkey.errors import TokenRefused
-from valetkey.jose import Claims, Explanation, Key, KeySet, Policy, RemoteKeys
+from valetkey.jose import Claims, Explanation, Key, KeySet, Policy, RemoteKeys, verified
+from valetkey.jose import explain as explain_at
+from valetkey.jose import sign as sign_at
+from valetkey.jose import verify as verify_at
 from valetkey.jose.remote import ROTATED
 from valetkey.jose.signing import LIFETIME
 from valetkey.run import arun, run
@@ -64,7 +66,7 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
     Lives 15 minutes unless told otherwise, and 60 at most without `allow_long_lifetime`.
     Raises InvalidInput for what cannot be meant, KeyRefused if the key cannot sign.
     """
-    return jose.sign(
+    return sign_at(
         key,
         now=time.time(),
         jti=secrets.token_urlsafe(16),
@@ -81,12 +83,12 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
 
 def verify(token: str | bytes, keys: KeySet | Key, policy: Policy) -> Claims:
     """Return the claims of a token that is genuine and meets the policy now; raises TokenRefused."""
-    return jose.verify(token, keys, policy, now=time.time())
+    return verify_at(token, keys, policy, now=time.time())
 
 
 def explain(token: str | bytes, policy: Policy | None = None, keys: KeySet | Key | None = None) -> Explanation:
     """Return every check of a token with pass or fail, as of now; for people, not for letting somebody in."""
-    return jose.explain(token, policy, keys, now=time.time())
+    return explain_at(token, policy, keys, now=time.time())
 
 
 class Verifier:
@@ -105,10 +107,10 @@ class Verifier:
         """Return the claims of a token; raises TokenRefused. Waits for a fetch only if no known key will do."""
         keys = self.keys
         if not isinstance(keys, RemoteKeys):
-            return jose.verify(token, keys, self.policy, now=time.time())
+            return verify_at(token, keys, self.policy, now=time.time())
         claims = _at_once(token, self.policy, keys)
         if claims is None:
-            return run(jose.verified(token, self.policy, keys), self._world)
+            return run(verified(token, self.policy, keys), self._world)
         if keys.due(time.time()) and self._renewing.acquire(blocking=False):
             threading.Thread(target=self._renew, args=(keys,), name="valetkey-jwks", daemon=True).start()
         return claims
@@ -140,10 +142,10 @@ class AsyncVerifier:
         """Return the claims of a token; raises TokenRefused. Waits for a fetch only if no known key will do."""
         keys = self.keys
         if not isinstance(keys, RemoteKeys):
-            return jose.verify(token, keys, self.policy, now=time.time())
+            return verify_at(token, keys, self.policy, now=time.time())
         claims = _at_once(token, self.policy, keys)
         if claims is None:
-            return await arun(jose.verified(token, self.policy, keys), self._world)
+            return await arun(verified(token, self.policy, keys), self._world)
         if keys.due(time.time()) and (self._renewing is None or self._renewing.done()):
             import asyncio
 
@@ -162,7 +164,7 @@ def _at_once(token: str | bytes, policy: Policy, remote: RemoteKeys) -> Claims |
     if keys is None:
         return None
     try:
-        return jose.verify(token, keys, policy, now=moment)
+        return verify_at(token, keys, policy, now=moment)
     except TokenRefused as refusal:
         if refusal.reason not in ROTATED:
             raise
