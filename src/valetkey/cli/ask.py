@@ -53,15 +53,27 @@ def pasted(what: str) -> str:
 
 def file_text(path: str, what: str) -> str:
     """Read a small text file, or standard input for "-"; raises InvalidInput."""
+    return _text(file_bytes(path, what), what, _place(path))
+
+
+def file_bytes(path: str, what: str) -> bytes:
+    """Read a small file, or standard input for "-"; raises InvalidInput."""
     if path == "-":
-        return _text(sys.stdin.buffer.read(INPUT_LIMIT + 1), what, "standard input")
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            data = file.read(INPUT_LIMIT + 1)
-    except OSError as refusal:
-        reason = refusal.strerror or type(refusal).__name__
-        raise InvalidInput(f"{path} cannot be read: {reason}", fix="check the path and its permissions") from None
-    return _text(data, what, path)
+        data = sys.stdin.buffer.read(INPUT_LIMIT + 1)
+    else:
+        try:
+            with Path(path).expanduser().open("rb") as file:
+                data = file.read(INPUT_LIMIT + 1)
+        except OSError as refusal:
+            reason = refusal.strerror or type(refusal).__name__
+            raise InvalidInput(f"{path} cannot be read: {reason}", fix="check the path and its permissions") from None
+    if len(data) > INPUT_LIMIT:
+        raise InvalidInput(f"{_place(path)} is too large for a {what}", fix=f"at most {INPUT_LIMIT} bytes are read")
+    return data
+
+
+def _place(path: str) -> str:
+    return "standard input" if path == "-" else path
 
 
 def _text(data: bytes, what: str, where: str) -> str:

@@ -24,14 +24,19 @@ EXIT_CODES: Final = {
     5: "the provider refuses our registration or our request",
     6: "temporary: try again later",
     7: "the vault, or its key, is missing, wrong or damaged",
-    8: "a token was refused",
+    8: "a token was refused (--json says the reason)",
     130: "interrupted",
     141: "the reader of the output has gone",
 }
 
 UNEXPECTED: Final = 1
 USAGE: Final = 2
+WAIT: Final = 6
+REFUSED: Final = 8
 INTERRUPTED: Final = 130
+
+KEYS_NOT_HERE: Final = frozenset({"jwks_unavailable", "jwks_timeout"})
+"""Refusals of a token that say nothing of it: the keys to judge it by could not be fetched."""
 
 
 def failed(error: Exception, *, as_json: bool) -> int:
@@ -53,7 +58,7 @@ def _tell(error: ValetkeyError, *, as_json: bool) -> int:
         sys.stderr.write(msgspec.json.encode(error.to_dict()).decode() + "\n")
     else:
         sys.stderr.write(f"valetkey: {clean_lines(error.explain())}\n")
-    return type(error).exit_code
+    return WAIT if error.code in KEYS_NOT_HERE else type(error).exit_code
 
 
 class _Usage(ValetkeyError):

@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "curl": "valetkey.cli.curl:curl",
     "exec": "valetkey.cli.exec:exec_",
     "provider": "valetkey.cli.provider:provider",
+    "key": "valetkey.cli.key:key",
+    "jwt": "valetkey.cli.jwt:jwt",
     "audit": "valetkey.cli.audit:audit",
     "serve": "valetkey.cli.serve:serve",
     "demo": "valetkey.cli.demo:demo",
