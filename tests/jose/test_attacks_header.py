@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from valetkey.errors import InvalidInput, KeyRefused, TokenRefused
-from valetkey.jose import Key, KeySet, Policy, verify, verify_bytes
+from valetkey.jose import Key, KeySet, Policy, claimed_issuer, verify, verify_bytes
 
 NOW = 1_790_000_000
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -239,3 +239,31 @@ def test_a_set_of_mixed_kinds_cannot_be_made(forge):
     with pytest.raises(KeyRefused) as refusal:
         KeySet([forge.hs, forge.es])
     assert refusal.value.reason == "mixed_keyset"
+
+
+def test_a_token_is_sent_to_the_policy_of_the_issuer_it_names(forge):
+    # D16: a verifier for several issuers; the key of one does not vouch for another.
+    trusted = {
+        forge.issuer: (forge.policy(), forge.keyset(forge.es).bound_to(forge.issuer)),
+        "https://b.example": (
+            forge.policy(issuer="https://b.example"),
+            forge.keyset(forge.rs).bound_to("https://b.example"),
+        ),
+    }
+
+    def verified_by_any(token):
+        policy, keys = trusted[claimed_issuer(token, trusted)]
+        return verify(token, keys, policy, now=NOW)
+
+    assert verified_by_any(forge.es256()).issuer == forge.issuer
+    assert verified_by_any(forge.rs256(forge.payload(iss="https://b.example"))).issuer == "https://b.example"
+    for token, reason in [
+        (forge.es256(forge.payload(iss="https://b.example")), "alg_not_allowed"),
+        (forge.es256(forge.payload(iss="https://evil.example")), "iss_mismatch"),
+        (forge.es256(forge.payload(iss=["https://b.example"])), "iss_mismatch"),
+        (forge.es256(forge.payload(iss=...)), "iss_mismatch"),
+        ("a.b", "malformed_token"),
+    ]:
+        with pytest.raises(TokenRefused) as refusal:
+            verified_by_any(token)
+        assert refusal.value.reason == reason

@@ -6,8 +6,9 @@ from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet
 from valetkey.jose.policy import Policy
 from valetkey.jose.remote import RemoteKeys, verified
+from valetkey.jose.replay import Replays
 from valetkey.jose.signing import sign, sign_bytes
-from valetkey.jose.verifying import verify, verify_bytes
+from valetkey.jose.verifying import claimed_issuer, verify, verify_bytes
 
 __all__ = [
     "Check",
@@ -17,6 +18,8 @@ __all__ = [
     "KeySet",
     "Policy",
     "RemoteKeys",
+    "Replays",
+    "claimed_issuer",
     "explain",
     "sign",
     "sign_bytes",

@@ -64,6 +64,8 @@ REASONS: Final[dict[str, Reason]] = {
     "aud_mismatch": Reason(401, "ask the issuer for a token for this audience, or correct Policy(audience=…)"),
     "sub_mismatch": Reason(401, "send a token of the expected subject, or correct Policy(subject=…)"),
     "scope_insufficient": Reason(403, "ask the issuer for a token with these scopes"),
+    "token_replayed": Reason(401, "get a new token for every use; each counts once"),
+    "replay_memory_full": Reason(503, "try again later; the issuer should issue shorter tokens"),
     # remote keys
     "jwks_unavailable": Reason(503, "the issuer's key set cannot be fetched now; try again later"),
     "jwks_redirect": Reason(503, "set the final address of the key set; redirects are not followed"),

@@ -7,7 +7,7 @@ What may not be here: clocks. The time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from math import isfinite
 from typing import Any, Final
@@ -66,6 +66,21 @@ def verify_bytes(
     parts = split(as_bytes(token, max_size))
     check_signature(read_head(parts.header, as_keyset(keys), rules), parts.signed, parts.signature)
     return decode(parts.payload, "payload")
+
+
+def claimed_issuer(token: str | bytes, issuers: Collection[str], *, max_size: int = TOKEN_LIMIT) -> str:
+    """Return which of `issuers` a token says it is from, for choosing the policy and keys to verify it with.
+
+    Nothing is verified, and nothing comes out but one of the names that went in. Raises TokenRefused: iss_mismatch
+    for any other issuer, and those of the token's form.
+    """
+    body = read_object(split(as_bytes(token, max_size)).payload, "payload")
+    issuer = body.get("iss")
+    if not isinstance(issuer, str) or issuer not in issuers:
+        raise refused(
+            "iss_mismatch", "the token is from an unknown issuer", claim="iss", expected=sorted(issuers), got=issuer
+        )
+    return issuer
 
 
 def as_bytes(token: str | bytes, limit: int) -> bytes:
