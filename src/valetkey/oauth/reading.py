@@ -84,7 +84,7 @@ def _parts(provider: Provider, members: Members, main: Secret) -> dict[str, Toke
     for name, path in provider.answer.parts.items():
         inner = find(members, path)
         token = visible(inner.get("access_token")) if isinstance(inner, dict) else None
-        if token is None or Secret(token) == main:
+        if token is None or Secret(token) == main:  # compared: by Secret itself, in constant time
             continue
         reader = _Reader(inner, "access_token")
         found[name] = TokenAnswer(
