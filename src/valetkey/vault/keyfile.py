@@ -39,6 +39,19 @@ class KeyFile:
         """Return the path."""
         return self._where
 
+    def reveal(self) -> bytes:
+        """Return the key itself; the name is meant to stand out in review."""
+        return self._key
+
+    def line(self) -> str:
+        """Return the line of a key file; it is the key itself."""
+        return f"{MARK} {_armoured(self._key)}"
+
+    @classmethod
+    def of_line(cls, line: str, where: str) -> KeyFile:
+        """Read the line of a key file; raises VaultUnreadable."""
+        return cls(_parse(line.encode(), where), where)
+
     def wrap(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt with AES-256-GCM, bound to `context`."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # late, as in seal.py
@@ -87,11 +100,14 @@ class KeyFile:
     @classmethod
     def create(cls, path: str) -> KeyFile:
         """Create the file with mode 0600, or read the one that somebody else created first."""
-        line = f"{MARK} {_armoured(os.urandom(KEY_BYTES))}\n"
+        return cls(os.urandom(KEY_BYTES), path).save(path)
+
+    def save(self, path: str) -> KeyFile:
+        """Write this key to a file with mode 0600, or read the key that is there already."""
         draft = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(line)
+                file.write(f"{self.line()}\n")
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):
@@ -104,7 +120,7 @@ class KeyFile:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(draft)  # noqa: PTH108  # no pathlib here, see above
-        return cls.read(path)
+        return KeyFile.read(path)
 
 
 def _publish(draft: str, path: str) -> None:

@@ -75,7 +75,7 @@ def _created(place: Place, store: Store, key_file: Path | None) -> Entry:
     path = key_file or place.key_path(keyring.vault_id)
     there = path.exists()
     if not there and place.path is None:
-        _make_folder(path.parent)
+        make_folder(path.parent)
     kek = KeyFile.read(str(path)) if there else KeyFile.create(str(path))
     done = store.swap(names.KEYRING, 0, Entry(USED, keyring.wrapped(kek)))
     entry = store.load(names.KEYRING)  # ours, or that of a process that was faster
@@ -86,7 +86,8 @@ def _created(place: Place, store: Store, key_file: Path | None) -> Entry:
     return entry
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of a key, for its owner alone; raises StoreUnavailable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as refusal:

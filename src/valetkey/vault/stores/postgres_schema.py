@@ -1,7 +1,7 @@
 """The tables of the PostgreSQL store, and how they come to be.
 
-Kept to what CockroachDB and YugabyteDB also understand: no advisory locks, no PL/pgSQL, statements that may be run
-again after half of them were done. The one row of valetkey_meta is the lock: whoever changes tables holds it.
+Kept to what CockroachDB and YugabyteDB also understand: no advisory locks, and statements that may be run again
+after half of them were done. The one row of valetkey_meta is the lock: whoever changes tables holds it.
 What may not be here: statements on records.
 """
 

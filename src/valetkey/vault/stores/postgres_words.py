@@ -131,6 +131,10 @@ def unreached(refusal: Exception, where: str) -> VaultError:
 
 
 _SAID: Final = {
+    "VK001": (
+        "the vault was moved to another place",
+        "open it there; start programs that use it anew",
+    ),  # ours: bulk.py
     "53100": ("its disk is full", "free some space; nothing was lost or half-written"),
     "53200": ("it is out of memory", "look at its log"),
     "53300": ("it has no connection to spare", "raise max_connections, or run fewer processes"),

@@ -10,17 +10,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from valetkey.audit.line import Line
 from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
 from valetkey.vault.stores.rows import millis, moment, read, span, written
+
+T = TypeVar("T")
 
 APPLICATION_ID: Final = 0x76_6B_65_79
 """`vkey` in the file's header (PRAGMA application_id), so that another program's file is not taken for a vault."""
@@ -28,6 +31,9 @@ APPLICATION_ID: Final = 0x76_6B_65_79
 SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 15.0
 """How long a writer waits for others; a commit takes milliseconds, so only a stuck process makes it this long."""
+
+BUSY_PAUSE: Final = 0.005
+"""Seconds between attempts where SQLite itself does not wait; making a vault takes a few milliseconds."""
 
 IDLE_CONNECTIONS: Final = 16
 
@@ -134,6 +140,13 @@ class SqliteStore:
             while True:
                 self._idle.pop()[1].close()
 
+    def worded(self, work: Callable[[], T]) -> T:
+        """Do work and give what sqlite3 raises as errors of ours."""
+        try:
+            return work()
+        except sqlite3.Error as refusal:
+            _explain(refusal, self.path)
+
     def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         with self._connection() as connection:
             return connection.execute(statement, values).fetchall()
@@ -169,7 +182,7 @@ class SqliteStore:
                     return pooled
                 # Not closed: the last to close a WAL file deletes what lies beside the path, which is another's now.
                 _ABANDONED.append(pooled)
-        return file, _connect(self.path)
+        return file, connect(self.path)
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self.path}>"
@@ -220,7 +233,8 @@ def _touch(path: Path) -> None:
         ) from None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection as this store uses it, to a file that is there."""
     # mode=rw: never create a file here, so that a vault deleted under us is an error and not an empty vault.
     uri = f"{path.resolve().as_uri()}?mode=rw"
     connection = sqlite3.connect(
@@ -232,15 +246,25 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Check that the file is a vault of this version, or make an empty file one."""
-    header = connection.execute("PRAGMA application_id").fetchone()[0]
-    # Tables first: another program's file must be left as it is, journal mode included.
-    if header == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return _prepared(connection, path)
+        except sqlite3.OperationalError as refusal:
+            # Who changes a new file to WAL is not made to wait for others, as all other statements are, but refused.
+            if _primary(refusal) != "SQLITE_BUSY" or time.monotonic() >= deadline:
+                raise
+        time.sleep(BUSY_PAUSE)
+
+
+def _prepared(connection: sqlite3.Connection, path: Path) -> None:
+    header, tables = _look(connection)
+    if header == 0 and tables == 0:  # and only then: another program's file is left as it is, journal mode included
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Asked again under the lock: another process may have made it a vault meanwhile.
-            header = connection.execute("PRAGMA application_id").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            header, tables = _read(connection)
             if header == 0 and tables == 0:
                 for statement in SCHEMA:
                     connection.execute(statement)
@@ -259,6 +283,20 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise VaultUnreadable(f"{path} was written by a later valetkey", fix="use the newest valetkey")
 
 
+def _look(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Read the signature and the number of tables as they were at one moment, while others may be making the vault."""
+    connection.execute("BEGIN")
+    try:
+        return _read(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _read(connection: sqlite3.Connection) -> tuple[int, int]:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return connection.execute("PRAGMA application_id").fetchone()[0], tables
+
+
 _TROUBLE: Final = {
     "SQLITE_FULL": ("the disk is full", "free some space; nothing was lost or half-written"),
     "SQLITE_IOERR": ("reading or writing failed", "check the disk; nothing was half-written"),
@@ -266,6 +304,8 @@ _TROUBLE: Final = {
     "SQLITE_LOCKED": ("another process held it too long", "find what holds the file open, then try again"),
     "SQLITE_READONLY": ("it cannot be written", "check owner and permissions of the file and its folder"),
     "SQLITE_CANTOPEN": ("it cannot be opened", "check that it exists, and owner and permissions of its folder"),
+    # The only rule that a statement of ours can break is that of bulk.py: a vault that was moved is not written to.
+    "SQLITE_CONSTRAINT": ("it was moved to another place", "open it there; start programs that use it anew"),
     "SQLITE_PERM": ("permission denied", "check owner and permissions"),
 }
 _UNREADABLE: Final = {
@@ -275,10 +315,18 @@ _UNREADABLE: Final = {
 }
 
 
+def _name(refusal: sqlite3.Error) -> str:
+    return getattr(refusal, "sqlite_errorname", "") or "SQLITE_ERROR"
+
+
+def _primary(refusal: sqlite3.Error) -> str:
+    """Return SQLite's name of what went wrong without its details: SQLITE_BUSY for SQLITE_BUSY_SNAPSHOT."""
+    return "_".join(_name(refusal).split("_")[:2])
+
+
 def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
     """Raise a sqlite3 error as one of ours; SQLite's messages hold no values of ours, and are not repeated anyway."""
-    name = getattr(refusal, "sqlite_errorname", "") or "SQLITE_ERROR"
-    primary = "_".join(name.split("_")[:2])
+    name, primary = _name(refusal), _primary(refusal)
     if primary in _UNREADABLE:
         what, fix = _UNREADABLE[primary]
         raise VaultUnreadable(f"{path} cannot be used: {what}", fix=fix, sqlite=name) from None
