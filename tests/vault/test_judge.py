@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import pytest
 
 from valetkey.values import Secret
-from valetkey.vault.desk import due_at, fresh_until, margin
+from valetkey.vault.desk import SPREAD_SHARE, due_at, fresh_until, margin
 from valetkey.vault.judge import Demand, Refuse, Renew, Serve, Wait, judge
 from valetkey.vault.records import Intent, Lease, Trouble
 from vaultkit import START, a_connection
@@ -132,11 +134,19 @@ def test_the_state_is_one_word(state, facts, seconds):
     assert a_connection(**facts).state(T0 + seconds) == state
 
 
+TOLD = {"told": "needs_reconnect"}
+
 DUE = [
-    ({}, HOUR - 300),
+    ({"margin": 300.0}, HOUR - 300),  # a provider that has a margin of its own is not asked earlier
     ({"lease": LEASE}, 40),
     ({"trouble": trouble("weather")}, 30),
-    ({"trouble": trouble("grant")}, None),
+    ({"trouble": trouble("grant"), **TOLD}, None),
+    ({"trouble": trouble("grant")}, 0),  # at once: those who listen were not told yet
+    ({"trouble": trouble("grant"), "told": "failing"}, 0),
+    ({"refreshed_at": T0 + 7, **TOLD}, 7),  # it works again, and nobody was told
+    ({"refresh": None}, HOUR),  # nothing can be done about it; then it is said
+    ({"refresh": None, "expires_in": None}, None),
+    ({"refresh": None, "grant": "client_credentials", "margin": 300.0}, HOUR - 300),
     ({"revoked_at": T0}, None),
     ({"tokens": None}, None),
 ]
@@ -145,6 +155,18 @@ DUE = [
 @pytest.mark.parametrize(("facts", "seconds"), DUE)
 def test_a_connection_is_due_when_it_wants_attention(facts, seconds):
     assert due_at(a_connection(**facts)) == (None if seconds is None else T0 + seconds)
+
+
+def test_tokens_become_due_ahead_of_their_callers_and_not_all_at_once():
+    due = [due_at(a_connection(label=f"user-{number}")) - T0 for number in range(1000)]
+    soonest, latest = (HOUR - 300) * (1 - SPREAD_SHARE), HOUR - 300
+    assert all(soonest < moment <= latest for moment in due)
+    tenths = Counter(int((moment - soonest) / (latest - soonest) * 10) for moment in due)
+    assert max(tenths.values()) < 200  # each tenth of the time gets about a hundred
+
+
+def test_each_token_of_a_connection_becomes_due_at_a_moment_of_its_own():
+    assert len({due_at(a_connection(generation=number)) for number in range(1, 50)}) == 49
 
 
 def test_a_token_without_expiry_is_never_due():

@@ -89,7 +89,9 @@ class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     reuse: Literal["harmless", "refused", "revokes_family", "unknown"] = "unknown"
     idle_days: int = 0  # dies when unused so long; 0: not known to
     absolute_days: int = 0  # dies so long after consent, whatever is done; 0: not known to
+    testing_days: int = 0  # dies so long after consent while the app is in testing at the provider; 0: not known to
     margin_seconds: int = 0  # refresh so long before expiry; 0: by the rule in vault/
+    per_second: float = 0.0  # most refreshes a second that its token endpoint takes; 0: by the rule in vault/
     available: bool = True  # false: the provider gives no refresh tokens at all
 
 

@@ -329,6 +329,7 @@ def _place(desk: Desk, wanted: Connection) -> Plan[_Place]:
         generation=before.generation,
         hosts=wanted.hosts or before.hosts,
         rotates=before.rotates,
+        told=before.told,
     )
     return _Place(placed, entry.version)
 
@@ -346,7 +347,9 @@ def _keep_new(
         generation=wanted.generation + 1,
         margin=float(provider.refresh.margin_seconds),
         idle=provider.refresh.idle_days * 86_400.0,
+        consented_at=moment,
     )
+    made = msgspec.structs.replace(made, first_end=made.tokens.refresh_expires_at if made.tokens else None)
     saved = yield from keep(desk, place.version, made, replaces=True)
     with suppress(StoreUnavailable):  # the grant is safe now: a log that is down is its own trouble
         yield from note("connection.reconnected" if place.version else "connection.created", made.name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import msgspec
 
@@ -39,6 +40,10 @@ KEEP_ALIVE_SHARE: Final = 0.5
 
 MARGIN_SHARE: Final = 0.1
 """Of a token's lifetime: a token of one minute is renewed six seconds ahead, one of an hour five minutes."""
+
+SPREAD_SHARE: Final = 0.1
+"""Of the time a token counts as fresh: so much earlier, at most, it becomes due, each token at its own moment. So the
+refresher comes before any caller has to wait, and tokens obtained together are not all renewed together."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def margin(connection: Connection, part: str = "") -> float:
 
 
 def due_at(connection: Connection) -> float | None:
-    """Return when a connection wants attention: a lease that lapses, a retry, the next refresh; or None.
+    """Return when a connection wants attention: a lease that lapses, news to tell, a retry, the next refresh; or None.
 
     Tokens for other targets are asked for when somebody wants them, and so are never due.
     """
@@ -174,11 +179,43 @@ def due_at(connection: Connection) -> float | None:
         return None
     if connection.lease is not None:
         return connection.lease.until
+    news = _news_since(connection)
+    moments = [until for part in owners(connection) if (until := due_part(connection, part)) is not None]
+    return min(moments, default=None) if news is None else news
+
+
+def owners(connection: Connection) -> list[str]:
+    """Return the parts that are renewed by themselves: the connection's own, and those with a refresh token."""
+    others = [part for part in connection.parts if owner_of(part) == part and connection.refresh_token(part)]
+    return ["", *others]
+
+
+def due_part(connection: Connection, part: str) -> float | None:
+    """Return when one of a connection's own tokens wants attention, or None."""
     trouble = connection.trouble
-    if trouble is not None and not trouble.part:
+    if trouble is not None and trouble.part == part:
         return None if trouble.sort == "grant" else trouble.retry_at
-    if connection.grant in PERSON_GRANTS and connection.refresh_token("") is None:
-        return None  # nothing can be done about it
-    owners = ["", *(part for part in connection.parts if owner_of(part) == part and connection.refresh_token(part))]
-    moments = [until for part in owners if isfinite(until := fresh_until(connection, part))]
-    return min(moments, default=None)
+    tokens = connection.held(part)
+    if tokens is None:
+        return None
+    if connection.grant in PERSON_GRANTS and tokens.refresh is None:
+        return tokens.expires_at  # nothing can be done about it, but it must be said
+    until = fresh_until(connection, part)
+    if not isfinite(until):
+        return None
+    # Where a provider has a margin of its own, it may refuse who comes earlier.
+    share = 0.0 if connection.margin else SPREAD_SHARE * _lot(connection)
+    return until - share * max(0.0, until - tokens.obtained_at)
+
+
+def _lot(connection: Connection) -> float:
+    """Return a number in [0, 1) that differs from one connection, and from one of its tokens, to the next."""
+    return crc32(f"{connection.name} {connection.generation}".encode()) / 2**32
+
+
+def _news_since(connection: Connection) -> float | None:
+    """Return since when there is something to tell the listeners for certain, or None (see schedule.py)."""
+    trouble = connection.trouble
+    if trouble is None:
+        return connection.refreshed_at if connection.told else None
+    return trouble.at if trouble.sort == "grant" and connection.told != "needs_reconnect" else None

@@ -22,6 +22,10 @@ KEYRING: Final = "keyring"
 APPS: Final = "app/"
 CONNECTIONS: Final = "connection/"
 PENDING: Final = "pending/"
+NOTICES: Final = "notice/"
+LISTENERS: Final = "notify/listeners"
+ROUNDS: Final = "schedule/"
+SURVEY: Final = "schedule/forecasts"
 
 
 def app_name(name: str) -> str:
@@ -54,6 +58,11 @@ def connection_record(name: str) -> str:
     """Return the name of a connection's record."""
     app, label = split(name)
     return f"{CONNECTIONS}{app}/{label}"
+
+
+def notice_record(identifier: str, listener: str) -> str:
+    """Return the name of the record of a notice that waits to be delivered to a listener."""
+    return f"{NOTICES}{identifier}.{listener}"
 
 
 def pending_record(state: Secret) -> str:

@@ -115,6 +115,9 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rotates: bool | None = None  # learned from answers; None: not seen yet
     idle: float = 0.0  # seconds after which an unused refresh token dies; 0: not known to
     margin: float = 0.0  # the provider's own margin in seconds, as it was when the tokens came; 0: the general rule
+    consented_at: float = 0.0  # when the grant was made; 0: when the connection was
+    first_end: float | None = None  # when the provider said, at consent, that the refresh token would end
+    told: Literal["", "failing", "needs_reconnect"] = ""  # what those who listen were told last
 
     @property
     def name(self) -> str:
@@ -166,6 +169,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     audience: str = ""
     hosts: tuple[str, ...] = ()
     authorize_params: dict[str, str] = {}
+    secret_expires_at: float | None = None  # when the provider ends the client secret, as a person has told us
+    testing: bool | None = None  # whether the app is still in testing at the provider; None: nobody has said
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -193,7 +198,7 @@ class Canary(msgspec.Struct, frozen=True):
     says: str = "valetkey"
 
 
-R = TypeVar("R", App, Connection, Pending, Canary)
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 def _encode_secret(value: object) -> Any:
@@ -209,12 +214,16 @@ def _decode_secret(kind: type[Any], value: object) -> Any:
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_encode_secret)
-_DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {
-    kind: msgspec.msgpack.Decoder(kind, dec_hook=_decode_secret) for kind in (App, Connection, Pending, Canary)
-}
+_DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {}
 
 
-def to_bytes(record: App | Connection | Pending | Canary, head: bytes = b"") -> bytes:
+def _decoder(kind: type[Any]) -> msgspec.msgpack.Decoder[Any]:
+    if kind not in _DECODERS:
+        _DECODERS[kind] = msgspec.msgpack.Decoder(kind, dec_hook=_decode_secret)
+    return _DECODERS[kind]
+
+
+def to_bytes(record: msgspec.Struct, head: bytes = b"") -> bytes:
     """Return a record as bytes, to be sealed at once."""
     return LAYOUT.pack(RECORD_VERSION, len(head)) + head + _ENCODER.encode(record)
 
@@ -237,7 +246,7 @@ def from_bytes(kind: type[R], name: str, stored: bytes) -> R:
 
 def _decode(kind: type[Any], written: bytes) -> Any:
     try:
-        return _DECODERS[kind].decode(written)
+        return _decoder(kind).decode(written)
     except msgspec.ValidationError:
         if kind is not App:
             raise

@@ -103,6 +103,12 @@ def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
     return verdict if isinstance(verdict, Serve) else None
 
 
+def renew_now(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Serve | None]:
+    """Renew a part of a connection as it was read; None: somebody else was first. Raises what became of it."""
+    claim = yield from _claim(desk, connection, version, part)
+    return None if claim is None else (yield from _renew(claim, None))
+
+
 def _claim(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Claim | None]:
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
@@ -170,7 +176,7 @@ def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:
         kept={**before.kept, **answer.kept},
         lease=None,
         intent=None,
-        trouble=None,
+        trouble=before.trouble if _of_another(before.trouble, claim.part) else None,
         refreshed_at=moment,
         generation=before.generation + 1,
         spent=fingerprint(old),
@@ -179,6 +185,11 @@ def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:
         margin=float(claim.provider.refresh.margin_seconds),
         idle=claim.provider.refresh.idle_days * 86_400.0,
     )
+
+
+def _of_another(trouble: Trouble | None, part: str) -> bool:
+    """Say whether a trouble is that of another token of the connection, which this renewal does not mend."""
+    return trouble is not None and trouble.part != owner_of(part)
 
 
 def with_tokens(before: Connection, answer: TokenAnswer, moment: float, part: str = "") -> Connection:
