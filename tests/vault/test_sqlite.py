@@ -59,6 +59,34 @@ def test_six_processes_that_create_the_file_at_once_end_up_with_one(path):
     store.close()
 
 
+def busy(times):
+    """Return a change to WAL that is refused so often, as SQLite refuses it at once where another makes it too."""
+    left, real = iter(range(times)), sqlite._prepared
+
+    def prepared(connection, path):
+        for _ in left:
+            refusal = sqlite3.OperationalError("database is locked")
+            refusal.sqlite_errorname = "SQLITE_BUSY"
+            raise refusal
+        real(connection, path)
+
+    return prepared
+
+
+def test_a_file_that_another_process_makes_at_the_same_moment_is_waited_for(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_prepared", busy(3))
+    store = SqliteStore.open(path, create=True)
+    assert store.swap("a", 0, SOME)
+    store.close()
+
+
+def test_a_file_that_another_process_never_lets_go_of_is_given_up(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite, "_prepared", busy(1_000_000))
+    with pytest.raises(StoreUnavailable, match="another process"):
+        SqliteStore.open(path, create=True)
+
+
 def test_what_one_store_wrote_another_reads_at_once(store, path):
     other = SqliteStore.open(path, create=False)
     store.swap("a", 0, SOME)
