@@ -57,6 +57,7 @@ URLS = ("--token-url", "https://acme.example/token", "--authorize-url", "https:/
         (["app", "add", "acme", *URLS, "--client-id", "me"], 2, "invalid_input"),  # no secret, and nobody to ask
         (["connect", "acme/me", "--grant", "jwt_bearer", "--vault", "{vault}"], 2, "invalid_input"),
         (["connect", "acme/me", "--device", "--vault", "{vault}"], 2, "invalid_input"),
+        (["connect", "acme/me", "--device", "--grant", "jwt_bearer", "--vault", "{vault}"], 2, "invalid_input"),
         (["exec", "acme/me"], 2, "invalid_input"),
         (["exec", "--", "true"], 2, "invalid_input"),
         (["curl", "acme/me"], 2, "invalid_input"),

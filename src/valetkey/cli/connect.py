@@ -73,6 +73,8 @@ def connect(session: Session, asked: Asked) -> None:
     renews its consent and keeps its name, so that nothing that uses it has to change.
     """
     wish = asked.wish()
+    if asked.device and asked.grant not in {None, "device_code"}:
+        raise InvalidInput(f"--device and --grant {asked.grant} are two ways", fix="leave one of them out")
     with session.open() as vault:
         app = vault.app(asked.name.partition("/")[0])
         before = _known(vault, asked.name)

@@ -1,0 +1,115 @@
+"""What happens between the program and a person at a terminal: hidden prompts, Ctrl-C, pasted addresses."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from clikit import SECONDS, WEB_SECRET
+
+pytestmark = [pytest.mark.network, pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")]
+
+
+class Terminal:
+    """A pseudo-terminal that a program is started on; what it shows is read to the end of a word."""
+
+    def __init__(self) -> None:
+        self.ours, self.its = os.openpty()
+        self.shown = ""
+
+    def until(self, word: str) -> str:
+        """Read until a word is shown; return everything shown so far."""
+        while word not in self.shown:
+            self.shown += os.read(self.ours, 4096).decode()
+        return self.shown
+
+    def rest(self) -> str:
+        """Read until the program has let go of the terminal."""
+        os.close(self.its)
+        self.its = -1
+        try:
+            while more := os.read(self.ours, 4096):
+                self.shown += more.decode()
+        except OSError:  # how Linux says that nobody is left on the other side
+            pass
+        return self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self.ours, text.encode())
+
+    def close(self) -> None:
+        for end in (self.ours, self.its):
+            if end >= 0:
+                os.close(end)
+
+
+@pytest.fixture
+def terminal():
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def on(terminal: Terminal) -> dict:
+    # Without a session of its own the program would ask at the terminal the tests were started from.
+    return {"stdin": terminal.its, "stdout": terminal.its, "stderr": terminal.its, "start_new_session": True}
+
+
+def test_a_client_secret_is_asked_for_and_not_shown(valetkey, sandbox, terminal):
+    words = ("app", "add", "box", "--issuer", sandbox.url, "--client-id", "sandbox-web")
+    with valetkey.start(*words, **on(terminal)) as process:
+        terminal.until("client secret (not shown): ")
+        terminal.type(f"{WEB_SECRET}\n")
+        shown = terminal.rest()
+        assert process.wait(SECONDS) == 0
+    assert "box: kept" in shown
+    assert WEB_SECRET not in shown
+    assert valetkey("app", "show", "box", "--json").json["has_secret"] is True
+
+
+def test_an_empty_secret_is_none(valetkey, sandbox, terminal):
+    words = ("app", "add", "box", "--issuer", sandbox.url, "--client-id", "sandbox-web")
+    with valetkey.start(*words, **on(terminal)) as process:
+        terminal.until("client secret (not shown): ")
+        terminal.type("\n")
+        assert "no client secret was given" in terminal.rest()
+        assert process.wait(SECONDS) == 2
+
+
+def test_a_pasted_address_is_not_shown_because_it_holds_a_code(valetkey, box, terminal):
+    with valetkey.start("connect", "box/alice", "--no-browser", **on(terminal)) as process:
+        shown = terminal.until("address (not shown): ")
+        url = next(line.strip() for line in shown.splitlines() if line.startswith("  http"))
+        answer = box.login(url)
+        terminal.type(f"{answer}\n")
+        rest = terminal.rest()
+        assert process.wait(SECONDS) == 0, rest
+    assert "box/alice: connected" in rest
+    assert "code=" not in rest.replace("response_type=code", "")
+
+
+def test_an_app_whose_redirect_uri_is_elsewhere_falls_back_to_pasting(valetkey, sandbox):
+    uri = "https://auth.example.com/callback"
+    words = ("app", "add", "box", "--issuer", sandbox.url, "--client-id", "sandbox-web", "--redirect-uri", uri)
+    assert valetkey(*words, "--secret-stdin", stdin=WEB_SECRET).code == 0
+    with valetkey.start("connect", "box/alice") as process:
+        _, err = process.communicate("", timeout=SECONDS)
+    assert process.returncode == 2
+    assert "redirect URI is on another machine" in err
+    assert "https%3A%2F%2Fauth.example.com%2Fcallback" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["connect", "box/alice"], "Ctrl-C ends it"), (["connect", "box/tv", "--device"], "Ctrl-C ends it")],
+)
+def test_ctrl_c_ends_the_waiting_at_once_and_keeps_nothing(valetkey, box, words, shown):
+    valetkey.env["BROWSER"] = "true %s"
+    with valetkey.start(*words) as process:
+        assert any(shown in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
+        assert process.stderr.read().strip().endswith("valetkey: interrupted")
+    assert valetkey("connection", "list", "--json").json == []
