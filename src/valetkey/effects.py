@@ -3,7 +3,7 @@
 A plan is a generator: it yields one of these questions and is sent the answer. `run.py` holds the only two
 loops that answer them for real; tests answer by hand, and the simulation answers from a seed.
 
-Six questions carry the design; two more are argued for where they stand:
+Six questions carry the design; three more are argued for where they stand:
 
     Send(request)              -> Response       raises Weather
     Load(name)                 -> Entry | None   raises StoreUnavailable
@@ -13,6 +13,7 @@ Six questions carry the design; two more are argued for where they stand:
     Note(event)                -> None           raises StoreUnavailable: what must be durable first, is
     Luck(bytes)                -> bytes          random bytes
     Spill(name, entry)         -> None           the store is down and a token is in our hands
+    Spilled(name)              -> Entry | None   what was spilled of a record and has not come home
 
 A plan is written with the typed words below (`entry = yield from load(name)`), which hide the `Any` that
 Python's generators would otherwise show.
@@ -112,7 +113,18 @@ class Spill:
     entry: Entry
 
 
-Effect: TypeAlias = Send | Load | Swap | Sleep | Now | Note | Luck | Spill
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """Ask for the entry that was spilled of a record, if there is one.
+
+    Needed beside the six: who waits for a refresh that spilled its answer would otherwise spend the same refresh token
+    again as soon as the lease has lapsed, and end the grant where reuse is punished. The simulation found it.
+    """
+
+    name: str
+
+
+Effect: TypeAlias = Send | Load | Swap | Sleep | Now | Note | Luck | Spill | Spilled
 Plan: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -159,3 +171,9 @@ def luck(size: int) -> Plan[bytes]:
 def spill(name: str, entry: Entry) -> Plan[None]:
     """Keep an entry outside the store."""
     yield Spill(name, entry)
+
+
+def spilled(name: str) -> Plan[Entry | None]:
+    """Return what was spilled of a record, or None."""
+    entry: Entry | None = yield Spilled(name)
+    return entry

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from valetkey import effects
-from valetkey.effects import Event, Load, Luck, Note, Now, Send, Sleep, Spill, Swap
+from valetkey.effects import Event, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import ProviderTimeout, StoreUnavailable, ValetkeyError
 from valetkey.run import arun, run
 from valetkey.values import Entry, Request, Response
@@ -35,6 +35,7 @@ WORDS = [
     ),
     (effects.luck(2), Luck(2), b"ab", b"ab"),
     (effects.spill("a", ENTRY), Spill("a", ENTRY), None, None),
+    (effects.spilled("a"), Spilled("a"), ENTRY, ENTRY),
 ]
 
 

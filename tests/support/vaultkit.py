@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.providers.schema import Api, Asking, Endpoints, Provider, Refresh
 from valetkey.run import run
 from valetkey.values import Request, Response, Secret
@@ -108,6 +108,8 @@ class FakeWorld:
                 return self.provider(request)
             case Spill(name, entry):
                 self.spilled[name] = entry
+            case Spilled(name):
+                return self.spilled.get(name)
         return None
 
 

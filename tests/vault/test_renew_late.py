@@ -8,12 +8,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from valetkey.effects import Send
-from valetkey.errors import ProviderTimeout
+from valetkey.effects import Send, Swap
+from valetkey.errors import ProviderTimeout, StoreUnavailable
 from valetkey.values import Secret
 from valetkey.vault.judge import Demand
-from valetkey.vault.records import Lease, TokenSet
+from valetkey.vault.records import Intent, Lease, TokenSet
 from valetkey.vault.renew import LEASE_SECONDS, obtain
+from valetkey.vault.spill import SpillFolder
 from vaultkit import START, FakeWorld, a_connection, an_app, drive, held, put, tokens_answer
 
 ANY = Demand()
@@ -101,3 +102,36 @@ def test_what_others_changed_meanwhile_stays_changed(desk):
     after = overtaken(desk, tokens_answer(), hosts=("api.acme.test",))
     assert after.tokens.refresh == Secret("refresh-2")
     assert after.hosts == ("api.acme.test",)
+
+
+def test_who_waited_for_a_refresh_that_was_spilled_brings_it_home_instead_of_spending_the_same_token_again(desk):
+    world = ready(desk, [(0, tokens_answer())])
+
+    def full(question):
+        if isinstance(question, Swap) and "Send" in world.asked:
+            raise StoreUnavailable("the disk is full")
+
+    world.before = full
+    drive(obtain(desk, "acme/alice", ANY), world)
+    assert list(world.spilled) == [RECORD]
+    world.before = lambda _: None
+    world.advance(LEASE_SECONDS)
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
+    assert held(desk, world).tokens.refresh == Secret("refresh-2")
+    assert world.asked.count("Send") == 1
+
+
+def test_an_entry_that_is_of_no_use_any_more_does_not_keep_anybody_waiting(desk):
+    doubt = Intent(attempt="a", fingerprint=Secret("refresh-1").fingerprint(), started_at=START.timestamp())
+    world = ready(desk, [(0, tokens_answer())], intent=doubt, generation=7)
+    world.spilled[RECORD] = desk.seal_connection(a_connection(generation=3), START.timestamp())
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
+
+
+def test_what_was_spilled_is_found_by_its_name(desk, tmp_path):
+    folder = SpillFolder(tmp_path / "vault.spill")
+    assert folder.get(RECORD) is None
+    entry = desk.seal_connection(a_connection(), START.timestamp())
+    folder.put(RECORD, entry)
+    assert folder.get(RECORD).box == entry.box
+    assert folder.get("connection/acme/bob") is None

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from valetkey.effects import Plan, load, luck, note, now, send, sleep, spill, swap
+from valetkey.effects import Plan, load, luck, note, now, send, sleep, spill, spilled, swap
 from valetkey.errors import (
     BadAnswer,
     GrantRefused,
@@ -27,6 +27,8 @@ from valetkey.errors import (
     Revoked,
     StoreUnavailable,
     ValetkeyError,
+    VaultDamaged,
+    VaultUnreadable,
     Weather,
 )
 from valetkey.oauth.client import Client
@@ -38,6 +40,7 @@ from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
 from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
 from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble, owner_of
+from valetkey.vault.recover import recover
 
 SEND_SECONDS: Final = 30.0
 
@@ -76,6 +79,7 @@ class Claim:
 def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
     """Return a token that may be handed out, renewing it if need be; raises the errors of the connection's state."""
     record = names.connection_record(name)
+    looked = ""
     while True:
         entry = yield from load(record)
         connection = desk.connection(name, entry)
@@ -88,12 +92,27 @@ def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
         if isinstance(verdict, Wait):
             yield from sleep(verdict.seconds)
             continue
+        if connection.intent is not None and connection.intent.attempt != looked:
+            # Somebody spent the refresh token and could not save the answer: it may have been spilled since.
+            looked = connection.intent.attempt
+            if (yield from _came_home(desk, record)):
+                continue
         claim = yield from _claim(desk, connection, entry.version if entry else 0, demand.part)
         if claim is None:
             continue  # somebody else was first: look again
         served = yield from _renew(claim, verdict.fallback)
         if served is not None:
             return served
+
+
+def _came_home(desk: Desk, record: str) -> Plan[bool]:
+    """Save what was spilled of a record, if anything was; spending its refresh token again could end the grant."""
+    entry = yield from spilled(record)
+    if entry is None:
+        return False
+    with suppress(VaultDamaged, VaultUnreadable):  # of another vault that lay here before, or of a later valetkey
+        yield from recover(desk, record, entry)
+    return True
 
 
 def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
@@ -277,12 +296,20 @@ def _merged(current: Connection, renewed: Connection) -> Connection:
         if held is None or part == renewed.spent_part or held.obtained_at < tokens.obtained_at:
             parts[part] = tokens
     return msgspec.structs.replace(
-        renewed,
+        current,
         tokens=current.tokens if renewed.spent_part else renewed.tokens,
         parts=parts,
         kept={**current.kept, **renewed.kept},
-        hosts=current.hosts,
+        lease=None,
+        intent=None,
+        trouble=None,
+        refreshed_at=renewed.refreshed_at,
         generation=max(current.generation + 1, renewed.generation),
+        spent=renewed.spent,
+        spent_part=renewed.spent_part,
+        rotates=renewed.rotates,
+        margin=renewed.margin,
+        idle=renewed.idle,
     )
 
 

@@ -53,6 +53,13 @@ class SpillFolder:
         else:
             _log.error("the vault cannot be written; the renewed token of %s is kept sealed in %s", name, self.folder)
 
+    def get(self, name: str) -> Entry | None:
+        """Return what waits of a record; None also for a file that cannot be read."""
+        with suppress(OSError, msgspec.MsgspecError):
+            spilled = msgspec.msgpack.decode(self._path(name).read_bytes(), type=_Spilled)
+            return Entry(spilled.state, spilled.box)
+        return None
+
     def all(self) -> Iterator[tuple[str, Entry]]:
         """Give the entries that wait; a file that cannot be read is left where it is."""
         if not os.path.isdir(self.folder):  # noqa: PTH112  # Path.is_dir raises where a folder above is not ours to read

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from valetkey.audit.line import Line
-from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.values import Entry, Request, Response
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
@@ -49,6 +49,7 @@ class VaultWorld:
             Note: lambda q: store.append(Line.of(q.event, clock(), self._actor)),
             Send: lambda q: self._transport().send(q.request),
             Spill: self._spill,
+            Spilled: lambda q: None if spills is None else spills.get(q.name),
         }
 
     def answer(self, question: Effect, /) -> Any:
