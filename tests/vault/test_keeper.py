@@ -19,6 +19,7 @@ from valetkey.errors import (
     Revoked,
     StoreUnavailable,
     ValetkeyError,
+    VaultDamaged,
 )
 from valetkey.providers.schema import Answer, Parameter
 from valetkey.values import Entry, Secret
@@ -30,7 +31,7 @@ from valetkey.vault.records import App, Trouble
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.world import VaultWorld
-from vaultkit import START, a_connection, a_provider, an_app, refusal, tokens_answer
+from vaultkit import START, a_connection, a_provider, an_app, connect, refusal, tokens_answer
 
 T0 = START.timestamp()
 RECORD = "connection/acme/alice"
@@ -516,3 +517,19 @@ def test_a_damaged_record_is_called_damaged(scene, keeper):
     with pytest.raises(ValetkeyError) as caught:
         keeper.token("acme/alice")
     assert caught.value.code == "vault_damaged"
+
+
+@pytest.mark.network
+def test_one_damaged_record_hides_no_other_and_can_be_removed(sandbox_vault):
+    vault, sandbox = sandbox_vault
+    connect(vault, sandbox, "sb/bob")
+    store = vault._world.store
+    entry = store.load("connection/sb/alice")
+    assert store.swap("connection/sb/alice", entry.version, Entry(entry.state, entry.box[:-1] + b"x", entry.due_at))
+    shown = {info.name: info for info in vault.connections()}
+    assert {name: info.state for name, info in shown.items()} == {"sb/alice": "damaged", "sb/bob": "active"}
+    assert shown["sb/alice"].to_dict()["trouble"]["code"] == "vault_damaged"
+    with pytest.raises(VaultDamaged):
+        vault.disconnect("sb/alice")
+    assert vault.disconnect("sb/alice", force=True) == "failed"
+    assert [info.name for info in vault.connections()] == ["sb/bob"]

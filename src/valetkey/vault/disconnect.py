@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from valetkey.effects import Plan, load, note, now, send, swap
-from valetkey.errors import ProviderError, StoreUnavailable, UsageError
+from valetkey.errors import ProviderError, StoreUnavailable, UsageError, VaultDamaged, VaultUnreadable
 from valetkey.oauth.revocation import read_revocation, revocation_request, revokes
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, load_app, stamp
@@ -22,11 +22,18 @@ def disconnect(desk: Desk, name: str, *, force: bool = False) -> Plan[Revocation
     """Revoke a connection's tokens and forget it; return what became of it at the provider.
 
     A provider that does not answer leaves everything as it is and raises, so that the tokens are not forgotten while
-    they still work; `force` forgets them anyway and returns "failed".
+    they still work; `force` forgets them anyway and returns "failed", also a record that does not open.
     """
     record = names.connection_record(name)
     entry = yield from load(record)
-    connection = desk.connection(name, entry)
+    try:
+        connection = desk.connection(name, entry)
+    except (VaultDamaged, VaultUnreadable):
+        if not force or entry is None:
+            raise
+        yield from swap(record, entry.version, None)
+        yield from note("connection.removed", name, reason="damaged")
+        return "failed"
     outcome = yield from _revoked(desk, connection, force=force)
     for _ in range(ATTEMPTS):
         if entry is None or (yield from swap(record, entry.version, None)):

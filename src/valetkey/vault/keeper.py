@@ -12,7 +12,7 @@ from typing import Final, Self, TypeVar
 
 from valetkey.audit.line import Line
 from valetkey.effects import Plan
-from valetkey.errors import InvalidInput, NotFound, ValetkeyError
+from valetkey.errors import InvalidInput, NotFound, ValetkeyError, VaultDamaged, VaultUnreadable
 from valetkey.providers.schema import GrantName
 from valetkey.run import run
 from valetkey.values import Secret, Token
@@ -25,7 +25,7 @@ from valetkey.vault.judge import Demand, Serve
 from valetkey.vault.records import App, Connection
 from valetkey.vault.recover import bring_home
 from valetkey.vault.renew import obtain, peek
-from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, hosts_of
+from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, damaged_info, hosts_of
 from valetkey.vault.world import VaultWorld
 
 T = TypeVar("T")
@@ -99,10 +99,10 @@ class Keeper:
 
     def credential(self, name: str) -> Credential:
         """Return what an injector needs: a fresh token, the hosts it may go to, and how it is written."""
-        token = self.token(name)
         grip = self.remembered_credential(name)
         if grip is not None:
             return grip
+        token = self.token(name)
         connection = self._connection(name)
         app = self._run(load_app(self._desk, connection.app))
         provider = self._desk.provider(app)
@@ -189,10 +189,13 @@ class Keeper:
         """Give all connections, or those of one app, in the order of their names."""
         prefix = f"{names.CONNECTIONS}{names.app_name(app)}/" if app else names.CONNECTIONS
         for record in self._names(prefix):
+            name = record.removeprefix(names.CONNECTIONS)
             try:
-                yield self.connection(record.removeprefix(names.CONNECTIONS))
+                yield self.connection(name)
             except NotFound:
                 continue  # removed since we read its name
+            except (VaultDamaged, VaultUnreadable) as damage:
+                yield damaged_info(name, damage)  # one record that does not open hides none of the others
 
     def states(self) -> dict[str, int]:
         """Return how many connections there are in each state, without opening one."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from valetkey.errors import ValetkeyError
 from valetkey.providers.schema import Provider
 from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint
@@ -37,7 +38,7 @@ class ConnectionInfo:
     state: str
     asked: Scopes
     granted: Scopes
-    created_at: datetime
+    created_at: datetime | None
     refreshed_at: datetime | None
     expires_at: datetime | None
     refresh_expires_at: datetime | None
@@ -139,6 +140,32 @@ def connection_info(connection: Connection, app: App | None, provider: Provider 
         trouble=_trouble(connection),
         access_fingerprint=fingerprint(tokens.access if tokens is not None else None),
         refresh_fingerprint=fingerprint(tokens.refresh if tokens is not None else None),
+    )
+
+
+def damaged_info(name: str, damage: ValetkeyError) -> ConnectionInfo:
+    """Return what can be shown of a connection whose record does not open: its name, and why."""
+    told = {"code": damage.code, "message": damage.message, "cause": damage.cause, "fix": damage.fix}
+    return ConnectionInfo(
+        name=name,
+        app=name.partition("/")[0],
+        provider="",
+        grant="",
+        state="damaged",
+        asked=Scopes(),
+        granted=Scopes(),
+        created_at=None,
+        refreshed_at=None,
+        expires_at=None,
+        refresh_expires_at=None,
+        renewable=False,
+        refreshes=0,
+        rotates=None,
+        hosts=(),
+        kept={},
+        trouble={word: text for word, text in told.items() if text},
+        access_fingerprint="",
+        refresh_fingerprint="",
     )
 
 
