@@ -29,7 +29,7 @@ from valetkey.providers.schema import Asking
 from valetkey.values import Response, Secret
 from valetkey.vault import names
 from valetkey.vault.connect import PENDING_SECONDS, USED_SECONDS, Wish, begin, connect_machine, finish, forget_expired
-from valetkey.vault.renew import SAVE_DELAYS
+from valetkey.vault.saving import SAVE_DELAYS
 from vaultkit import START, FakeWorld, a_connection, a_provider, an_app, drive, held, put, refusal, tokens_answer
 
 T0 = START.timestamp()

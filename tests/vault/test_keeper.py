@@ -274,7 +274,7 @@ def test_closing_waits_for_a_renewal_that_is_under_way(scene):
 
 def test_a_renewed_token_that_could_not_be_saved_is_brought_home_and_not_spent_twice(scene, keeper, monkeypatch):
     # The store still holds the refresh token that was spent. Spending it again would end the grant.
-    monkeypatch.setattr("valetkey.vault.renew.SAVE_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr("valetkey.vault.saving.SAVE_DELAYS", (0.0, 0.0))
 
     def answer(_):
         scene.store.down = True

@@ -23,7 +23,8 @@ from valetkey.values import Response, Secret
 from valetkey.vault.judge import Demand
 from valetkey.vault.records import Intent, Lease
 from valetkey.vault.recover import recover
-from valetkey.vault.renew import LEASE_SECONDS, SAVE_DELAYS, SEND_SECONDS, obtain
+from valetkey.vault.renew import LEASE_SECONDS, SEND_SECONDS, obtain
+from valetkey.vault.saving import SAVE_DELAYS
 from vaultkit import START, FakeWorld, a_connection, a_provider, an_app, drive, held, put, refusal, tokens_answer
 
 ANY = Demand()

@@ -104,6 +104,27 @@ def test_what_others_changed_meanwhile_stays_changed(desk):
     assert after.hosts == ("api.acme.test",)
 
 
+def test_what_others_saved_meanwhile_is_looked_at_before_it_is_handed_out(desk):
+    world = ready(desk, [(LEASE_SECONDS, tokens_answer()), (0, tokens_answer(4))])
+
+    def reconnect(question):
+        if isinstance(question, Send) and world.asked.count("Send") == 1:
+            ended = msgspec.structs.replace(tokens("access-3", "refresh-3"), expires_at=START.timestamp() + 60)
+            change(desk, world, tokens=ended, lease=None, intent=None)
+
+    world.before = reconnect
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-4"
+
+
+def test_a_lease_by_a_clock_that_is_ahead_keeps_nobody_waiting_longer_than_any_lease(desk):
+    world = ready(desk, [(0, tokens_answer())])
+    change(desk, world, lease=Lease("ahead", world.now.timestamp() + 7200))
+    world.advance(1)
+    began = world.now
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
+    assert LEASE_SECONDS <= (world.now - began).total_seconds() < LEASE_SECONDS + 1
+
+
 def test_who_waited_for_a_refresh_that_was_spilled_brings_it_home_instead_of_spending_the_same_token_again(desk):
     world = ready(desk, [(0, tokens_answer())])
 

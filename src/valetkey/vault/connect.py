@@ -39,7 +39,8 @@ from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.records import App, Asked, Connection, Pending
-from valetkey.vault.renew import keep, with_tokens
+from valetkey.vault.renew import with_tokens
+from valetkey.vault.saving import keep
 
 PENDING_SECONDS: Final = 600.0
 """How long a person has to consent; RFC 6749 gives no number, ten minutes is what it recommends for codes."""

@@ -28,7 +28,7 @@ from valetkey.vault.opening import make_folder
 from valetkey.vault.places import COPYING, MOVED, MOVING, USED, Place, refuse_unused
 from valetkey.vault.records import Connection, from_bytes
 from valetkey.vault.recover import bring_home
-from valetkey.vault.renew import SAVE_DELAYS
+from valetkey.vault.saving import SAVE_DELAYS
 from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store

@@ -18,11 +18,10 @@ from typing import Final
 
 import msgspec
 
-from valetkey.effects import Plan, load, luck, note, now, send, sleep, spill, spilled, swap
+from valetkey.effects import Plan, load, luck, note, now, send, sleep, spilled, swap
 from valetkey.errors import (
     BadAnswer,
     GrantRefused,
-    NotFound,
     ProviderError,
     Revoked,
     StoreUnavailable,
@@ -41,14 +40,12 @@ from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
 from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
 from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble, owner_of
 from valetkey.vault.recover import recover
+from valetkey.vault.saving import keep
 
 SEND_SECONDS: Final = 30.0
 
 LEASE_SECONDS: Final = 45.0
 """How long others leave a renewal to its owner: the longest request, and time to save its answer."""
-
-SAVE_DELAYS: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts to save an answer, 8 in all; then it is spilled."""
 
 BACKOFF_FIRST: Final = 1.0
 BACKOFF_MOST: Final = 300.0
@@ -79,10 +76,13 @@ class Claim:
 def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
     """Return a token that may be handed out, renewing it if need be; raises the errors of the connection's state."""
     record = names.connection_record(name)
-    looked = ""
+    looked, owner, waited = "", "", 0.0
     while True:
         entry = yield from load(record)
         connection = desk.connection(name, entry)
+        if connection.lease is not None and connection.lease.owner == owner and waited >= LEASE_SECONDS:
+            # By our own count it is over; its clock must be ahead of ours.
+            connection = msgspec.structs.replace(connection, lease=None)
         moment = (yield from now()).timestamp()
         verdict = judge(connection, moment, demand)
         if isinstance(verdict, Serve):
@@ -90,6 +90,8 @@ def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
         if isinstance(verdict, Refuse):
             raise verdict.error
         if isinstance(verdict, Wait):
+            holder = connection.lease.owner if connection.lease else ""
+            owner, waited = holder, (waited if holder == owner else 0.0) + verdict.seconds
             yield from sleep(verdict.seconds)
             continue
         if connection.intent is not None and connection.intent.attempt != looked:
@@ -124,6 +126,8 @@ def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
 
 def renew_now(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Serve | None]:
     """Renew a part of a connection as it was read; None: somebody else was first. Raises what became of it."""
+    if connection.intent is not None and (yield from _came_home(desk, names.connection_record(connection.name))):
+        return None
     claim = yield from _claim(desk, connection, version, part)
     return None if claim is None else (yield from _renew(claim, None))
 
@@ -158,13 +162,16 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
         answer = _read(claim, response)
     except ProviderError as refusal:
         return (yield from _failed(claim, refusal, fallback))
-    saved = yield from keep(claim.desk, claim.version, _renewed(claim, answer))
+    renewed = _renewed(claim, answer)
+    saved = yield from keep(claim.desk, claim.version, renewed)
     # The token is safe now. If the log is down, that is its own trouble and no reason to withhold the token.
     yield from _note("refresh.finished", name, rotated="yes" if answer.refresh_token else "no")
     if saved.revoked_at:
         raise Revoked(f"connection {name} was disconnected meanwhile")
     tokens = saved.held(claim.part)
-    return None if tokens is None else Serve(token_of(tokens), fresh_until(saved, claim.part))
+    if tokens is None or tokens != renewed.held(claim.part):
+        return None  # somebody else's is held now, and nobody has looked whether it lives
+    return Serve(token_of(tokens), fresh_until(saved, claim.part))
 
 
 def _ready(claim: Claim) -> Plan[Request]:
@@ -247,69 +254,6 @@ def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before
         refresh_expires_at=refresh_until,
         scopes=tuple(scopes),
         id_token=answer.id_token or (before.id_token if before else None),
-    )
-
-
-def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = False) -> Plan[Connection]:
-    """Save what a provider gave, whatever it takes; return what the store holds in the end.
-
-    A newer version is never overwritten, unless it still holds the refresh token that was spent for this answer, or
-    a person has just consented anew (`replaces`).
-    """
-    record = names.connection_record(renewed.name)
-    moment = (yield from now()).timestamp()
-    for delay in SAVE_DELAYS:
-        if delay:
-            yield from sleep(delay)
-        try:
-            if (yield from swap(record, version, desk.seal_connection(renewed, moment))):
-                return renewed
-            entry = yield from load(record)
-        except StoreUnavailable:
-            continue
-        if entry is None and not replaces:
-            raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
-        if entry is not None and not replaces:
-            current = desk.connection(renewed.name, entry)
-            if _newer(current, renewed):
-                return current
-            renewed = _merged(current, renewed)
-        version = entry.version if entry is not None else 0
-    yield from spill(record, desk.seal_connection(renewed, moment))
-    return renewed
-
-
-def _newer(current: Connection, renewed: Connection) -> bool:
-    """Say whether what the store holds came after what was renewed: reconnected, disconnected, or renewed later."""
-    held = current.refresh_token(renewed.spent_part)
-    if fingerprint(held) != renewed.spent or current.revoked_at:
-        return True
-    # A refresh token that does not rotate stays the same: there the renewal that was saved first is the later one.
-    return held == renewed.refresh_token(renewed.spent_part) and current.generation >= renewed.generation
-
-
-def _merged(current: Connection, renewed: Connection) -> Connection:
-    """Return what the store holds now with the renewed tokens in it, and with what others changed meanwhile."""
-    parts = dict(current.parts)
-    for part, tokens in renewed.parts.items():
-        held = parts.get(part)
-        if held is None or part == renewed.spent_part or held.obtained_at < tokens.obtained_at:
-            parts[part] = tokens
-    return msgspec.structs.replace(
-        current,
-        tokens=current.tokens if renewed.spent_part else renewed.tokens,
-        parts=parts,
-        kept={**current.kept, **renewed.kept},
-        lease=None,
-        intent=None,
-        trouble=None,
-        refreshed_at=renewed.refreshed_at,
-        generation=max(current.generation + 1, renewed.generation),
-        spent=renewed.spent,
-        spent_part=renewed.spent_part,
-        rotates=renewed.rotates,
-        margin=renewed.margin,
-        idle=renewed.idle,
     )
 
 

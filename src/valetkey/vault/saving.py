@@ -1,0 +1,82 @@
+"""Saving what a provider gave, whatever it takes: tried again, put beside what others saved meanwhile, spilled.
+
+An answer that is lost here is a grant that is lost. What may not be here: I/O, and judging the answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from valetkey.effects import Plan, load, now, sleep, spill, swap
+from valetkey.errors import NotFound, StoreUnavailable
+from valetkey.vault import names
+from valetkey.vault.desk import Desk, fingerprint
+from valetkey.vault.records import Connection
+
+SAVE_DELAYS: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to save an answer, 8 in all; then it is spilled."""
+
+
+def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = False) -> Plan[Connection]:
+    """Save what a provider gave, whatever it takes; return what the store holds in the end.
+
+    A newer version is never overwritten, unless it still holds the refresh token that was spent for this answer, or
+    a person has just consented anew (`replaces`).
+    """
+    record = names.connection_record(renewed.name)
+    moment = (yield from now()).timestamp()
+    for delay in SAVE_DELAYS:
+        if delay:
+            yield from sleep(delay)
+        try:
+            if (yield from swap(record, version, desk.seal_connection(renewed, moment))):
+                return renewed
+            entry = yield from load(record)
+        except StoreUnavailable:
+            continue
+        if entry is None and not replaces:
+            raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
+        if entry is not None and not replaces:
+            current = desk.connection(renewed.name, entry)
+            if _newer(current, renewed):
+                return current
+            renewed = _merged(current, renewed)
+        version = entry.version if entry is not None else 0
+    yield from spill(record, desk.seal_connection(renewed, moment))
+    return renewed
+
+
+def _newer(current: Connection, renewed: Connection) -> bool:
+    """Say whether what the store holds came after what was renewed: reconnected, disconnected, or renewed later."""
+    held = current.refresh_token(renewed.spent_part)
+    if fingerprint(held) != renewed.spent or current.revoked_at:
+        return True
+    # A refresh token that does not rotate stays the same: there the renewal that was saved first is the later one.
+    return held == renewed.refresh_token(renewed.spent_part) and current.generation >= renewed.generation
+
+
+def _merged(current: Connection, renewed: Connection) -> Connection:
+    """Return what the store holds now with the renewed tokens in it, and with what others changed meanwhile."""
+    parts = dict(current.parts)
+    for part, tokens in renewed.parts.items():
+        held = parts.get(part)
+        if held is None or part == renewed.spent_part or held.obtained_at < tokens.obtained_at:
+            parts[part] = tokens
+    return msgspec.structs.replace(
+        current,
+        tokens=current.tokens if renewed.spent_part else renewed.tokens,
+        parts=parts,
+        kept={**current.kept, **renewed.kept},
+        lease=None,
+        intent=None,
+        trouble=None,
+        refreshed_at=renewed.refreshed_at,
+        generation=max(current.generation + 1, renewed.generation),
+        spent=renewed.spent,
+        spent_part=renewed.spent_part,
+        rotates=renewed.rotates,
+        margin=renewed.margin,
+        idle=renewed.idle,
+    )
