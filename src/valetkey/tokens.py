@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from valetkey.effects import Effect, Note, Now, Send, Sleep
-from valetkey.errors import TokenRefused
+from valetkey.errors import InvalidInput, TokenRefused
 from valetkey.jose import Claims, Explanation, Key, KeySet, Policy, RemoteKeys, verified
 from valetkey.jose import explain as explain_at
 from valetkey.jose import sign as sign_at
@@ -95,11 +95,13 @@ class Verifier:
     """Verify tokens by one policy, with keys given or fetched. Share one between all threads.
 
     `transport` is the one that fetches; its own if none is given. Nothing is fetched before the first token.
+    Raises InvalidInput (code config_error) if the keys are those of another issuer.
     """
 
     def __init__(self, policy: Policy, keys: Keys, *, transport: Transport | None = None) -> None:
         self.policy = policy
         self.keys = keys
+        _check_issuer(policy, keys)
         self._world = _World(transport)
         self._renewing = threading.Lock()
 
@@ -135,6 +137,7 @@ class AsyncVerifier:
     def __init__(self, policy: Policy, keys: Keys, *, transport: AsyncTransport | None = None) -> None:
         self.policy = policy
         self.keys = keys
+        _check_issuer(policy, keys)
         self._world = _AsyncWorld(transport)
         self._renewing: asyncio.Task[None] | None = None
 
@@ -169,6 +172,17 @@ def _at_once(token: str | bytes, policy: Policy, remote: RemoteKeys) -> Claims |
         if refusal.reason not in ROTATED:
             raise
         return None
+
+
+def _check_issuer(policy: Policy, keys: Keys) -> None:
+    """Refuse keys of another issuer when the program starts, and not with the first token."""
+    issuer = policy.issuer if isinstance(keys, Key) else keys.issuer or policy.issuer
+    if issuer != policy.issuer:
+        raise InvalidInput(
+            f"the keys are those of {issuer}, and the policy is for {policy.issuer}",
+            code="config_error",
+            fix="give both the same issuer, character by character",
+        )
 
 
 def _at_hand(keys: Keys) -> KeySet | Key | None:

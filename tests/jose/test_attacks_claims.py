@@ -151,6 +151,8 @@ def test_claims_at_the_edge_are_accepted(forge, make, setting):
         {"subject": 7},
         {"scope": [7]},
         {"required": [""]},
+        {"typ": ()},
+        {"typ": [7]},
         {"max_size": 0},
         {"cache": -1},
     ],

@@ -220,14 +220,33 @@ def test_colons_quotes_and_braces_in_values_are_not_taken_for_duplicates(forge, 
 
 
 def test_the_memory_of_shapes_is_bounded(forge):
-    from valetkey.jose import wire
+    from valetkey.jose import objects
 
     keys, policy = forge.keyset(), forge.policy()
-    for number in range(wire.SHAPES_LIMIT + 10):
+    for number in range(objects.SHAPES_LIMIT + 10):
         payload = forge.payload(**{f"n{place}": place if number >> place & 1 else "" for place in range(10)})
         assert verify(forge.hs256(payload), keys, policy, now=NOW)["n0"] in {0, ""}
-        assert len(wire._shapes) <= wire.SHAPES_LIMIT
+        assert len(objects.shapes) <= objects.SHAPES_LIMIT
     many = forge.payload(**{f"n{place}": place for place in range(300)})
     for _ in range(2):
         assert verify(forge.hs256(many), keys, policy, now=NOW)["n299"] == 299
-    assert max(len(shape) for shape in wire._shapes) <= wire.SHAPE_SIZE
+    assert max(len(shape) for shape in objects.shapes) <= objects.SHAPE_SIZE
+
+
+def test_a_forged_payload_is_not_looked_through(forge):
+    # Looking for members named twice is work in Python; only a genuine token is worth it.
+    from valetkey.jose import objects
+
+    keys, policy = forge.keyset(), forge.policy()
+    verify(forge.hs256(), keys, policy, now=NOW)
+    before = dict(objects.shapes)
+    for payload in (
+        {f"m{number}": number for number in range(9)},
+        '{"a":1,"a":2}',
+        '{"a":' + "[" * 40 + "]" * 40 + "}",
+    ):
+        for header in ({"alg": "HS256"}, {"alg": "HS256", "typ": "JWT"}):
+            with pytest.raises(TokenRefused) as refusal:
+                verify(forge.hs256(payload, header, secret=b"f" * 64), keys, policy, now=NOW)
+            assert refusal.value.reason == "bad_signature"
+    assert objects.shapes == before

@@ -13,7 +13,7 @@ import pytest
 
 from valetkey import tokens
 from valetkey.effects import Load
-from valetkey.errors import TokenRefused
+from valetkey.errors import InvalidInput, TokenRefused
 from valetkey.jose.remote import COOLDOWN, TTL
 from valetkey.transport import AsyncTransport, Transport
 
@@ -109,6 +109,21 @@ def test_sign_and_verify_by_this_machines_clock(issuer):
     assert claims[0].token_id != claims[1].token_id
     assert len(claims[0].token_id) == 22
     assert tokens.explain(first, issuer.policy(), issuer.key).ok
+
+
+def test_keys_of_another_issuer_are_refused_when_the_verifier_is_made(issuer):
+    other = tokens.Policy(issuer="https://other.example", audience="a")
+    for keys in (issuer.remote(), tokens.KeySet([issuer.key], issuer=issuer.url)):
+        for kind in (tokens.Verifier, tokens.AsyncVerifier):
+            with pytest.raises(InvalidInput) as error:
+                kind(other, keys)
+            assert error.value.code == "config_error"
+    assert tokens.Verifier(other, tokens.KeySet([issuer.key]))
+
+
+def test_remote_keys_are_for_a_verifier(issuer):
+    with pytest.raises(InvalidInput):
+        tokens.verify(issuer.token(), issuer.remote(), issuer.policy())
 
 
 def test_given_keys_are_used_as_they_are(issuer):

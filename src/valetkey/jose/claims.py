@@ -71,8 +71,7 @@ class Claims(Mapping[str, Any]):
     @property
     def scopes(self) -> Scopes:
         """Return the scopes (RFC 8693 section 4.2)."""
-        found = self._claims.get(self._scope_claim, "")
-        return Scopes(found.split(" ") if isinstance(found, str) and found else found)
+        return Scopes(self._claims.get(self._scope_claim, ""))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a deep copy that may be changed and written as JSON."""

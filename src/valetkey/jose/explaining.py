@@ -16,12 +16,13 @@ from valetkey.errors import TokenRefused
 from valetkey.jose import header as heads
 from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet, as_keyset
+from valetkey.jose.objects import load, settle
 from valetkey.jose.policy import Policy
 from valetkey.jose.reasons import shown
 from valetkey.jose.rules import RULES
 from valetkey.jose.signing import TOKEN_LIMIT
 from valetkey.jose.verifying import as_bytes, check_issuer_bound, check_signature
-from valetkey.jose.wire import decode, parse
+from valetkey.jose.wire import decode
 
 T = TypeVar("T")
 
@@ -151,16 +152,19 @@ def explain(
     rules = heads.HeaderRules() if policy is None else policy.header
     header = _explain_header(walk, parts.header, rules)
     head = _explain_key(walk, header, keys, rules)
-    body = walk.step(
-        "payload",
-        lambda: parse(decode(parts.payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members),
-        got=lambda found: f"{len(found)} claims",
-        setting="allow_duplicate_members",
-    )
+    loaded = walk.step("payload", lambda: load(decode(parts.payload, "payload"), "payload"), got=lambda _: "JSON")
     if head is None:
         walk.skip("signature", "no key to check it with")
     else:
         walk.step("signature", lambda: check_signature(head, parts.signed, parts.signature), got=lambda _: "genuine")
+    body = None
+    if loaded is not None:
+        body = walk.step(
+            "members",
+            lambda: settle(loaded, allow_duplicates=rules.allow_duplicate_members),
+            got=lambda found: f"{len(found)} claims",
+            setting="allow_duplicate_members",
+        )
     _explain_claims(walk, body, policy, keys, now)
     return Explanation(tuple(walk.checks), _listed(header), _listed(body))
 

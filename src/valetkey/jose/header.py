@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 from valetkey.jose.algorithms import NAMES
 from valetkey.jose.key import KID_LIMIT, Key
 from valetkey.jose.keyset import KeySet
+from valetkey.jose.objects import parse
 from valetkey.jose.reasons import config_error, refused, shown
-from valetkey.jose.wire import decode, parse
+from valetkey.jose.wire import decode
 
 HEADER_LIMIT: Final = 4096
 """Longest header, in characters. Ours have 80; a chain of certificates (x5c) takes 4 000 upwards."""

@@ -15,7 +15,7 @@ import msgspec
 from valetkey.errors import KeyRefused
 from valetkey.jose.algorithms import rows
 from valetkey.jose.key import Key
-from valetkey.jose.reasons import key_refused, refused, shown
+from valetkey.jose.reasons import config_error, key_refused, refused, shown
 
 KEYS_LIMIT: Final = 100
 """Most keys in a set; large issuers publish about ten."""
@@ -156,10 +156,12 @@ class KeySet:
         raise TypeError(message)
 
 
-def as_keyset(keys: KeySet | Key) -> KeySet:
+def as_keyset(keys: Any) -> KeySet:
     """Return a key set for a set or a single key; the same one every time, so that what was verified is remembered."""
     if isinstance(keys, KeySet):
         return keys
+    if not isinstance(keys, Key):
+        raise config_error("the keys are neither a KeySet nor a Key", fix="RemoteKeys are for a Verifier")
     alone: KeySet = keys.memo.setdefault(KeySet, KeySet([keys]))
     return alone
 

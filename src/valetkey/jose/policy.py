@@ -97,7 +97,7 @@ class Policy:
     def _header_rules(self) -> HeaderRules:
         return HeaderRules(
             algorithms=None if self.algorithms is None else checked_algorithms(self.algorithms),
-            types=None if self.typ is None else frozenset(media_type(name) for name in _types(self.typ)),
+            types=None if self.typ is None else _types(self.typ),
             allow_duplicate_members=self.allow_duplicate_members,
             allow_jwe_headers=self.allow_jwe_headers,
             try_all_keys=self.try_all_keys,
@@ -123,13 +123,16 @@ class Policy:
 
 def _names(given: Any, what: str) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else tuple(given)
-    if not all(isinstance(name, str) and name for name in names):
+    if not all(type(name) is str and name for name in names):
         raise config_error(f"{what} holds something that is not a name")
     return names
 
 
-def _types(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _types(given: Any) -> frozenset[str]:
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not names or not all(type(name) is str for name in names):
+        raise config_error("typ names no kind of token", fix="Policy(typ='at+jwt'), or typ=None to take any")
+    return frozenset(media_type(name) for name in names)
 
 
 def _scopes(given: str | Iterable[str]) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from valetkey.jose.key import Key
+from valetkey.jose.objects import MAX_DEPTH
 from valetkey.jose.reasons import config_error, shown
 from valetkey.jose.rules import NEVER
-from valetkey.jose.wire import MAX_DEPTH, encode
+from valetkey.jose.wire import encode
 
 LIFETIME: Final = timedelta(minutes=15)
 """How long a token lives unless said otherwise: short enough that revoking is rarely needed."""

@@ -1,6 +1,6 @@
 """Verify tokens: `verify` for JWTs, `verify_bytes` for a JWS of any payload.
 
-The order is fixed: size, alphabet, JSON, header, key, signature, claims. One outcome: claims, or TokenRefused.
+The order is fixed: size, alphabet, JSON, header, key, signature, members, claims. One outcome: claims, or TokenRefused.
 There is no way to read a token without verifying it; `explain` tells a person what is wrong with one.
 What may not be here: clocks. The time is an argument.
 """
@@ -18,11 +18,12 @@ from valetkey.jose.claims import Claims
 from valetkey.jose.header import HEADS_LIMIT, Head, HeaderRules, checked_algorithms, read_head, split
 from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet, as_keyset
+from valetkey.jose.objects import load, load_segment, settle
 from valetkey.jose.policy import Policy
 from valetkey.jose.reasons import config_error, refused
 from valetkey.jose.rules import judge
 from valetkey.jose.signing import TOKEN_LIMIT
-from valetkey.jose.wire import decode, parse, read_object
+from valetkey.jose.wire import decode
 
 _ANY_HEADER: Final = HeaderRules()
 
@@ -74,8 +75,8 @@ def claimed_issuer(token: str | bytes, issuers: Collection[str], *, max_size: in
     Nothing is verified, and nothing comes out but one of the names that went in. Raises TokenRefused: iss_mismatch
     for any other issuer, and those of the token's form.
     """
-    body = read_object(split(as_bytes(token, max_size)).payload, "payload")
-    issuer = body.get("iss")
+    loaded = load_segment(split(as_bytes(token, max_size)).payload, "payload")
+    issuer = settle(loaded).get("iss")
     if not isinstance(issuer, str) or issuer not in issuers:
         raise refused(
             "iss_mismatch", "the token is from an unknown issuer", claim="iss", expected=sorted(issuers), got=issuer
@@ -106,8 +107,9 @@ def _verified(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Cla
     if known is None or known[0] is not keys:
         return _read_anew(raw, keys, policy, now)
     try:
-        body = read_object(payload, "payload")
+        loaded = load_segment(payload, "payload")
         known[1](signed, signature)
+        body = loaded if isinstance(loaded, dict) else settle(loaded)
     except (BadSignature, TokenRefused):
         return _read_anew(raw, keys, policy, now)  # the slow way finds the exact reason
     return Claims(body, policy.scope_claim), policy.accept(body, now) or _judged(body, policy, now)
@@ -133,8 +135,9 @@ def _read_anew(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Cl
     rules = policy.header
     parts = split(raw, padded=policy.allow_padding)
     head = read_head(parts.header, keys, rules)
-    body = parse(decode(parts.payload, "payload"), "payload", allow_duplicates=rules.allow_duplicate_members)
+    loaded = load(decode(parts.payload, "payload"), "payload")
     check_signature(head, parts.signed, parts.signature)
+    body = settle(loaded, allow_duplicates=rules.allow_duplicate_members)
     check_issuer_bound(keys, policy)
     if not rules.lenient:
         if len(policy.heads) >= HEADS_LIMIT:

@@ -1,0 +1,163 @@
+"""JSON objects, strictly: headers and payloads (RFC 7515 section 4, RFC 7519 section 4, RFC 8259).
+
+Each member named once, UTF-8 without a byte order mark, no NaN, bounded depth; lists become tuples and objects
+read-only, so that claims that are kept for the next caller cannot be changed by this one.
+
+In two steps, because the second is work in Python and is done only for whom it is worth it: `load` reads the JSON;
+`settle` looks for members named twice. The usual payload needs no second step: its *shape*, which is its quotes,
+colons and brackets, was counted before.
+What may not be here: what a member means.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
+
+from valetkey.jose.reasons import refused, shown
+from valetkey.jose.wire import LAST, PADDING, TO_STANDARD, decode, from_base64
+
+MAX_DEPTH: Final = 16
+"""Deepest nesting of a header or payload. Real ones reach 4 (Keycloak's resource_access)."""
+
+SHAPES_LIMIT: Final = 512
+"""How many shapes are remembered; one issuer has one or two."""
+
+SHAPE_SIZE: Final = 512
+"""Longest shape that is remembered, in bytes."""
+
+_STRUCTURE: Final = b'"\\:{}[]'
+_NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+shapes: dict[bytes, int] = {}
+"""How many members an object of this shape has; only of flat ones, without escapes."""
+
+_loads: Final = msgspec.json.Decoder().decode
+
+
+class Loaded(NamedTuple):
+    """Be a JSON object that was read and not yet looked through."""
+
+    found: dict[str, Any]
+    raw: bytes
+    shape: bytes
+    what: str
+
+
+def load(raw: bytes, what: str) -> dict[str, Any] | Loaded:
+    """Return a JSON object, or what `settle` needs to make one of it.
+
+    Raises TokenRefused malformed_json, claim_type, header_not_object or payload_not_object; `what` is "header" or
+    "payload".
+    """
+    try:
+        found = _loads(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        _say_why(raw, what)
+    if type(found) is not dict:
+        raise refused(f"{what}_not_object", f"the {what} is not a JSON object", claim=what)
+    shape = raw.translate(None, _NOT_STRUCTURE)
+    # Quotes come in pairs here, so the shape tells which colons are structure, and each of those is one member. If
+    # there are as many as the parser found, none was named twice.
+    return found if shapes.get(shape) == len(found) else Loaded(found, raw, shape, what)
+
+
+def load_segment(segment: bytes, what: str) -> dict[str, Any] | Loaded:
+    """Return what `load` and `decode` would, in one step for the usual segment."""
+    rest = len(segment) & 3
+    try:
+        raw = from_base64(b'"' + segment.translate(TO_STANDARD) + PADDING[rest])
+        found = _loads(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return load(decode(segment, what), what)
+    shape = raw.translate(None, _NOT_STRUCTURE)
+    if type(found) is dict and shapes.get(shape) == len(found) and (not rest or segment[-1] in LAST[rest]):
+        return found
+    return load(decode(segment, what), what)
+
+
+def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -> dict[str, Any]:
+    """Return the object, each member named once, and read-only inside.
+
+    Raises TokenRefused duplicate_member, or malformed_json if it is nested too deep.
+    """
+    if isinstance(loaded, dict):
+        return loaded
+    found, raw, shape, what = loaded
+    tally = [len(found)]
+    try:
+        frozen = {name: item if type(item) in _SCALARS else _freeze(item, 2, tally) for name, item in found.items()}
+    except _TooDeep:
+        raise refused("malformed_json", f"the {what} is nested deeper than {MAX_DEPTH}", claim=what) from None
+    # After _freeze, which bounds the depth for the parser that counts where a backslash may escape a quote.
+    members = _count_members(raw) if b"\\" in shape else b"".join(shape.split(b'"')[::2]).count(b":")
+    if members != tally[0]:
+        if not allow_duplicates:
+            raise refused("duplicate_member", f"the {what} names a member twice", claim=what)
+    elif len(shape) <= SHAPE_SIZE and b"[" not in shape and b"\\" not in shape and shape.count(b"{") == 1:
+        if len(shapes) >= SHAPES_LIMIT:
+            shapes.clear()
+        shapes[shape] = members
+    return frozen
+
+
+def parse(raw: bytes, what: str, *, allow_duplicates: bool = False) -> dict[str, Any]:
+    """Return a JSON object in both steps; raises as `load` and `settle`."""
+    return settle(load(raw, what), allow_duplicates=allow_duplicates)
+
+
+class _TooDeep(Exception):
+    """Say inside this file that a value is nested too deep."""
+
+
+def _freeze(value: Any, depth: int, tally: list[int]) -> Any:
+    """Return a list or an object made read-only, and add the members it holds to the tally."""
+    if depth > MAX_DEPTH:
+        raise _TooDeep
+    if type(value) is list:
+        return tuple([item if type(item) in _SCALARS else _freeze(item, depth + 1, tally) for item in value])
+    tally[0] += len(value)
+    return MappingProxyType(
+        {name: item if type(item) in _SCALARS else _freeze(item, depth + 1, tally) for name, item in value.items()}
+    )
+
+
+def _count_members(raw: bytes) -> int:
+    members = 0
+
+    def count(pairs: list[tuple[str, object]]) -> None:
+        nonlocal members
+        members += len(pairs)
+
+    json.loads(raw, object_pairs_hook=count)
+    return members
+
+
+def _say_why(raw: bytes, what: str) -> NoReturn:
+    """Say why bytes that the parser refused are not a header or payload."""
+    if not raw:
+        raise refused(f"{what}_not_object", f"the {what} is empty", claim=what)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise refused("malformed_json", f"the {what} is not UTF-8", claim=what) from None
+    try:
+        found = json.loads(text) if max(text.count("["), text.count("{")) <= MAX_DEPTH * 16 else None
+    except (ValueError, RecursionError):
+        found = None
+    if what == "payload" and isinstance(found, dict):
+        # JSON but for NaN, a number beyond every float, or half a surrogate pair: the claim can be named.
+        for name, value in found.items():
+            if _unusable(value):
+                raise refused("claim_type", f"{shown(name)} is not a usable value", claim=shown(name))
+    raise refused("malformed_json", f"the {what} is not JSON", claim=what)
+
+
+def _unusable(value: object) -> bool:
+    if isinstance(value, float):
+        return not isfinite(value)
+    return isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value)
