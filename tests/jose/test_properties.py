@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -109,7 +110,7 @@ times = st.integers(NOW - 90_000, NOW + 90_000) | st.floats(NOW - 100, NOW + 100
 @quickly
 @given(
     body=st.fixed_dictionaries(
-        {"iss": st.sampled_from([ISSUER, "x"]), "aud": st.sampled_from([AUDIENCE, "x", 7, None]), "exp": times, "iat": times},
+        {"iss": st.sampled_from([ISSUER, "x"]), "aud": st.sampled_from([AUDIENCE, "x", 7, None, (AUDIENCE, "y"), ("x", 7), (AUDIENCE, 7), (), "y", ("y",), (AUDIENCE, MappingProxyType({}))]), "exp": times, "iat": times},
         optional={
             "sub": st.sampled_from(["ci", "a\n", 7]),
             "jti": st.sampled_from(["x", "\0", None]),
@@ -121,11 +122,12 @@ times = st.integers(NOW - 90_000, NOW + 90_000) | st.floats(NOW - 100, NOW + 100
     scope=st.sampled_from(["", "a", "a b"]),
     leeway=st.sampled_from([0, 0.5, 30]),
     forever=st.booleans(),
+    audience=st.sampled_from([AUDIENCE, [AUDIENCE, "y"]]),
 )  # fmt: skip
-def test_the_quick_way_accepts_only_what_every_rule_accepts(body, scope, leeway, forever):
+def test_the_quick_way_accepts_only_what_every_rule_accepts(body, scope, leeway, forever, audience):
     policy = Policy(
         issuer=ISSUER,
-        audience=AUDIENCE,
+        audience=audience,
         scope=scope,
         leeway=timedelta(seconds=leeway),
         **({"max_lifetime": None} if forever else {}),

@@ -34,7 +34,7 @@ _STRUCTURE: Final = b'"\\:{}[]'
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 shapes: dict[bytes, int] = {}
-"""How many members an object of this shape has; only of flat ones, without escapes."""
+"""How many members a payload of this shape has; only of flat ones, without escapes."""
 
 _loads: Final = msgspec.json.Decoder().decode
 
@@ -95,10 +95,10 @@ def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -
         raise refused("malformed_json", f"the {what} is nested deeper than {MAX_DEPTH}", claim=what) from None
     # After _freeze, which bounds the depth for the parser that counts where a backslash may escape a quote.
     members = _count_members(raw) if b"\\" in shape else b"".join(shape.split(b'"')[::2]).count(b":")
-    if members != tally[0]:
-        if not allow_duplicates:
-            raise refused("duplicate_member", f"the {what} names a member twice", claim=what)
-    elif len(shape) <= SHAPE_SIZE and b"[" not in shape and b"\\" not in shape and shape.count(b"{") == 1:
+    if members != tally[0] and not allow_duplicates:
+        raise refused("duplicate_member", f"the {what} names a member twice", claim=what)
+    # Not of headers, which anybody may write: a genuine one is remembered whole.
+    if what == "payload" and members == tally[0] and len(shape) <= SHAPE_SIZE and _is_flat(shape):
         if len(shapes) >= SHAPES_LIMIT:
             shapes.clear()
         shapes[shape] = members
@@ -108,6 +108,10 @@ def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -
 def parse(raw: bytes, what: str, *, allow_duplicates: bool = False) -> dict[str, Any]:
     """Return a JSON object in both steps; raises as `load` and `settle`."""
     return settle(load(raw, what), allow_duplicates=allow_duplicates)
+
+
+def _is_flat(shape: bytes) -> bool:
+    return b"[" not in shape and b"\\" not in shape and shape.count(b"{") == 1
 
 
 class _TooDeep(Exception):

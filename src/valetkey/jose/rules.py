@@ -253,10 +253,10 @@ def good_until(body: Body, policy: Policy) -> float:
 def quick(policy: Policy) -> Quick:
     """Return a function that accepts the usual token at once: until when it is good, or 0 for "ask the table"."""
     issuer, late, skew, longest = policy.issuer, policy.late, policy.skew, policy.longest
-    audience = next(iter(policy.audiences))
+    audiences, audience = policy.audiences, next(iter(policy.audiences))
     scopes, exactly = frozenset(policy.scopes), " ".join(policy.scopes)
     special = policy.needed or policy.any_scopes or policy.subject or policy.scope_claim != "scope"
-    if special or policy.oldest is not None or len(policy.audiences) > 1:
+    if special or policy.oldest is not None:
         return lambda _body, _now: 0
 
     def accept(body: dict[str, Any], now: float) -> float:
@@ -266,12 +266,13 @@ def quick(policy: Policy) -> Quick:
                 type(exp) is int
                 and type(iat) is int
                 and body["iss"] == issuer
-                and body["aud"] == audience
+                and (body["aud"] == audience or meant(body["aud"]))
                 and 0 <= exp <= NEVER
                 and now < exp + late
                 and iat <= now + skew
                 and exp - iat <= longest
-                and "nbf" not in body
+                and type(nbf := body.get("nbf", 0)) is int
+                and nbf <= now
             ):
                 sub, jti, client = body.get("sub", ""), body.get("jti", ""), body.get("client_id", "")
                 if (
@@ -285,6 +286,11 @@ def quick(policy: Policy) -> Quick:
         except KeyError:
             pass
         return 0
+
+    def meant(aud: object) -> bool:
+        if type(aud) is tuple:
+            return set(map(type, aud)) == {str} and not audiences.isdisjoint(aud)
+        return type(aud) is str and aud in audiences
 
     def grants(scope: object) -> bool:
         return scope == exactly or (type(scope) is str and scopes.issubset(scope.split(" ")))
