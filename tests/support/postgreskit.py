@@ -15,12 +15,16 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from typing import Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 
@@ -121,6 +125,86 @@ def _privileges(folder: Path) -> dict[str, object]:
     owner = pwd.getpwnam(UNPRIVILEGED)
     os.chown(folder, owner.pw_uid, owner.pw_gid)
     return {**plain, "user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+class Between:
+    """Stand between a client and the server, on a unix socket, and lose a question or an answer when told to.
+
+    A lost question never reaches the server; a lost answer was given and never reaches the client. Both break the
+    connection, once. The server answers in one piece, after it has committed.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        facts = dict(parse_qsl(parts.query))
+        self._target = f"{facts['host']}/.s.PGSQL.{facts.get('port', 5432)}"
+        self._folder = Path(tempfile.mkdtemp(prefix="vk-between-"))
+        self.url = f"postgresql://{parts.netloc}{parts.path}?" + urlencode({**facts, "host": str(self._folder)})
+        self.lost = 0
+        self._next, self._then = "", ""
+        self._meanwhile: Callable[[], object] = lambda: None
+        self._closed = False
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._folder / ".s.PGSQL.5432"))
+        self._listener.listen(64)
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def lose(self, what: str, *, meanwhile: Callable[[], object] = lambda: None, then: str = "") -> None:
+        """Lose the next question or answer; `meanwhile` happens after it; `then="nothing"` lets nobody through again."""
+        self._meanwhile, self._then, self._next = meanwhile, then, what
+
+    def mend(self) -> None:
+        self._then = ""
+        self._refusing = False
+
+    _refusing = False
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._closed:
+                client.close()
+                return
+            if self._refusing:
+                client.close()
+                continue
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._target)
+            for source, sink, what in ((client, server, "question"), (server, client, "answer")):
+                thread = threading.Thread(target=self._pump, args=(source, sink, what))
+                thread.start()
+                self._threads.append(thread)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, what: str) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self._next == what:
+                    self._next = ""
+                    self.lost += 1
+                    self._refusing = self._then == "nothing"
+                    self._meanwhile()
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
+            knock.connect(str(self._folder / ".s.PGSQL.5432"))
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(30)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _programs() -> Path:

@@ -10,14 +10,13 @@ import os
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from valetkey.transport.sync import Transport
 from valetkey.values import Entry, Secret
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.opening import open_world
+from valetkey.vault.places import Place
 from valetkey.vault.records import App
-from valetkey.vault.stores.sqlite import SqliteStore
 
 SECONDS = 60
 
@@ -76,7 +75,7 @@ def _start(barrier, results, work, number, facts) -> None:
 
 def count_up(_number: int, path: str, rounds: int) -> int:
     """Add to a counter in the store, by compare-and-set alone; return how often this process lost a race."""
-    store, lost = SqliteStore.open(Path(path), create=False), 0
+    store, lost = Place.of(path).open(create=False), 0
     for _ in range(rounds):
         while True:
             entry = store.load("counter")
@@ -88,7 +87,7 @@ def count_up(_number: int, path: str, rounds: int) -> int:
 
 
 def make_store(number: int, path: str) -> bool:
-    store = SqliteStore.open(Path(path), create=True)
+    store = Place.of(path).open(create=True)
     done = store.swap(f"made/{number}", 0, Entry("made", b"here"))
     store.close()
     return done
@@ -100,7 +99,7 @@ def make_key(_number: int, path: str) -> str:
 
 def make_vault(number: int, path: str) -> bytes:
     """Open the vault, made if need be, and add an app to it; return the keyring as it is stored."""
-    desk, world = open_world(Path(path), transport=Transport)
+    desk, world = open_world(path, transport=Transport)
     app = App(name=f"app{number}", provider="generic", client_id="c", created_at=0.0, secret=Secret(f"secret-{number}"))
     assert world.store.swap(f"app/{app.name}", 0, desk.seal_app(app))
     box = world.store.load("keyring").box

@@ -45,13 +45,10 @@ class Address:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-        # An unescaped @ in a password shifts what is taken for the host or the database, and that is shown.
-        if url.partition("?")[0].count("@") > 1 or "@" in url.partition("?")[0].rpartition("/")[2]:
-            raise InvalidInput(
-                "the database's URL has an @ too many",
-                cause="an @, / or : inside a password cuts the URL in the wrong place",
-                fix="write them as %40, %2F and %3A, or leave the password to PGPASSFILE",
-            )
+        authority, _, rest = url.partition("?")[0].partition("://")[2].partition("/")
+        # Such a character in a password shifts what is taken for host, port or database, and these are shown.
+        if authority.count("@") > 1 or "@" in rest:
+            raise _cut()
         try:
             given = conninfo_to_dict(url)
             self._conninfo = Secret(make_conninfo(**{**_defaults(), **given}))
@@ -60,6 +57,8 @@ class Address:
                 "the database's URL cannot be read",
                 fix="write postgresql://user@host:5432/database?sslmode=verify-full",
             ) from None
+        if not re.fullmatch(r"[0-9,]*", str(given.get("port") or "")):
+            raise _cut()
         host = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "local socket"
         port = given.get("port") or os.environ.get("PGPORT") or ""
         user = given.get("user") or os.environ.get("PGUSER") or ""
@@ -73,6 +72,14 @@ class Address:
 
     def __repr__(self) -> str:
         return f"<Address {self.where}>"
+
+
+def _cut() -> InvalidInput:
+    return InvalidInput(
+        "the database's URL is cut in the wrong places",
+        cause="an @, / or : inside a password is taken for the end of it",
+        fix="write them as %40, %2F and %3A, or leave the password to PGPASSFILE",
+    )
 
 
 def _defaults() -> dict[str, Any]:
