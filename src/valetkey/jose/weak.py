@@ -17,7 +17,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -110,12 +109,15 @@ def _as_text(secret: bytes) -> str:
     return ""
 
 
-_DER_READERS: Final[tuple[tuple[str, Callable[[bytes], object]], ...]] = (
-    ("a public key in DER", serialization.load_der_public_key),
-    ("a private key in DER", lambda data: serialization.load_der_private_key(data, None)),
-    ("a certificate in DER", x509.load_der_x509_certificate),
-    ("a certificate request in DER", x509.load_der_x509_csr),
-)
+def _der_readers() -> tuple[tuple[str, Callable[[bytes], object]], ...]:
+    from cryptography import x509  # late: it takes a third of this room's start-up, and one secret in 256 needs it
+
+    return (
+        ("a public key in DER", serialization.load_der_public_key),
+        ("a private key in DER", lambda data: serialization.load_der_private_key(data, None)),
+        ("a certificate in DER", x509.load_der_x509_certificate),
+        ("a certificate request in DER", x509.load_der_x509_csr),
+    )
 
 
 def _as_binary(secret: bytes) -> str:
@@ -123,7 +125,7 @@ def _as_binary(secret: bytes) -> str:
         return "an SSH key"
     if secret[:1] != b"\x30":  # every DER key is a SEQUENCE
         return ""
-    for kind, read in _DER_READERS:
+    for kind, read in _der_readers():
         try:
             read(secret)
         except TypeError:  # an encrypted private key asks for its password
