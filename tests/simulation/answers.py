@@ -14,7 +14,7 @@ from simulation.house import Task, moment
 from simulation.scenario import Hit, Spell
 from simulation.words import outcome, spell, words
 
-from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import ProviderTimeout, ProviderUnavailable, StoreUnavailable
 from valetkey.values import Request, Response
 from valetkey.vault.names import CONNECTIONS
@@ -26,6 +26,7 @@ PARKED: Final = object()
 """The answer comes later, or never."""
 
 _FITS: Final[dict[str, tuple[type, ...]]] = {
+    "disk_full": (Send,),
     "swap_unsure": (Swap,),
     "swap_fails": (Swap,),
     "load_fails": (Load,),
@@ -79,6 +80,7 @@ class Answers:
             Note: self._note,
             Send: self._send,
             Spill: self._spill,
+            Spilled: lambda task, question: task.replica.folder.get(question.name),
             Join: self._join,
         }
 
@@ -110,6 +112,10 @@ class Answers:
             task.k -= 1
             engine.push(engine.now + hit.seconds, engine.wake, task)
             return PARKED
+        if hit.kind == "disk_full":
+            where = task.replica.number if int(hit.seconds) & 1 else -1
+            engine.begins(Spell("store_readonly", engine.now, hit.seconds, where))
+            return self._send(task, question)
         if hit.kind in {"swap_fails", "load_fails", "note_fails"}:
             raise self._down(task, "the disk did not answer")
         answer = None
@@ -219,7 +225,7 @@ class Answers:
     def _arrives(self, exchange: Exchange, response: Response) -> None:
         task, engine = exchange.task, self.engine
         if task.alive:
-            engine.watch.delivered(task, exchange.request, response)
+            engine.watch.delivered(task, exchange.request, response, late=exchange.late)
             engine.tell(task, f"is answered: {words(response)}")
             engine.go(task, response)
 

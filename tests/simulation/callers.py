@@ -53,6 +53,7 @@ def brought_home(engine: Engine, task: Task) -> Script:
         with suppress(ValetkeyError):
             if (yield from recover.recover(engine.world.desk, record, entry)):
                 folder.pop(record, None)
+                engine.watch.came_home(task, record, entry)
 
 
 def at_start(engine: Engine, task: Task) -> Script:

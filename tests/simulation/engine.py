@@ -44,9 +44,7 @@ class Engine:
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._made: Counter[int] = Counter()
-        self._hits: dict[int, list[Hit]] = {}
-        for hit in sorted(scenario.hits, key=lambda hit: hit.k):
-            self._hits.setdefault(hit.caller, []).append(hit)
+        self._hits: list[Hit] = sorted(scenario.hits, key=lambda hit: hit.k)
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -72,7 +70,7 @@ class Engine:
         for caller in self.scenario.callers:
             self.push(self.world.start + caller.at, self._arrives, caller)
         for spell in self.scenario.spells:
-            self.push(self.world.start + spell.at, self._begins, spell)
+            self.push(self.world.start + spell.at, self.begins, spell)
         self.run()
 
     # ── work ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +101,8 @@ class Engine:
         flight = replica.flights.get(key)
         if flight is None:
             flight = self.task(replica, waiting.caller, kind, waiting.place)
-            flight.hits = self._hits.pop(waiting.caller, [])
+            if self._hits:
+                flight.hits = self._hits_on(flight.place)
             flight.key = key
             flight.plan = make(flight)
             replica.flights[key] = flight
@@ -111,6 +110,13 @@ class Engine:
             self.go(flight)
         else:
             flight.waiters.append(waiting)
+
+    def _hits_on(self, place: str) -> list[Hit]:
+        """Take the faults that are meant for work that begins now."""
+        since = self.now - self.world.start
+        found = [hit for hit in self._hits if hit.place == place and hit.at <= since]
+        self._hits = [hit for hit in self._hits if hit not in found]
+        return found
 
     def _leaves(self, task: Task) -> None:
         """Let a caller lose patience; what it waited for goes on."""
@@ -165,7 +171,7 @@ class Engine:
                 self.tell(task, f"{self.answers.words(task.question)} → {type(refusal).__name__}")
             return None, refusal
         if self.trace is not None:
-            self.tell(task, self.answers.words(task.question, value))
+            self.tell(task, self.answers.words(task.question, None if value is PARKED else value))
         return value, None
 
     def _delay(self, task: Task, question: object) -> float:
@@ -187,11 +193,13 @@ class Engine:
             del task.replica.flights[task.key]
             for waiting in task.waiters:
                 if waiting.alive:
+                    waiting.given = value
                     self.push(self.now, self.go, waiting, value, refusal)
 
     # ── what befalls them ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _begins(self, spell: Spell) -> None:
+    def begins(self, spell: Spell) -> None:
+        """Let a lasting fault begin."""
         self.seen[f"fault {spell.kind}"] += 1
         if self.trace is not None:
             self.trace.append(f"{self.clock()}  ⚡ {spell.kind} {self.answers.spell(spell)}")

@@ -15,7 +15,7 @@ from simulation.manners import MANNERS, described
 from simulation.provider import ModelProvider
 from simulation.scenario import Hit, Place, Scenario
 
-from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Send, Sleep, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Send, Sleep, Spilled, Swap
 from valetkey.errors import VaultDamaged
 from valetkey.oauth.client import Client
 from valetkey.providers.schema import Provider
@@ -160,6 +160,8 @@ class Instant:
                 self.now += seconds
             case Note():
                 pass
+            case Spilled(name):
+                return self.spilled.get(name)
             case _:
                 self.spilled[question.name] = question.entry
         return None
@@ -184,6 +186,7 @@ class Task:
     waiters: list[Task] = field(default_factory=list)
     now_at: float = 0.0  # true time of its last look at the clock
     loaded_at: float = 0.0  # true time of its last look at the connection's record
+    given: Any = None  # what the work it joined came to
     record: Any = None  # what watch.py knows of it
 
     @property

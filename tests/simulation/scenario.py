@@ -18,11 +18,11 @@ CALLERS: Final = {
     "token": 50,
     "force": 9,
     "rejected": 8,
-    "connect": 5,
+    "connect": 6,
     "connect_twice": 2,
     "device": 2,
-    "disconnect": 4,
-    "revoke": 2,
+    "disconnect": 2,
+    "revoke": 1,
     "sweep": 2,
 }
 """What callers want, and how often."""
@@ -39,6 +39,7 @@ HITS: Final = {
     "html_before": 2,
     "html_after": 2,
     "unsent": 2,
+    "disk_full": 6,
     "swap_unsure": 6,
     "swap_fails": 3,
     "load_fails": 2,
@@ -91,10 +92,14 @@ class Caller:
 
 @dataclass(frozen=True)
 class Hit:
-    """Be a fault at the first fitting question from the k-th on, of the work that one caller started."""
+    """Be a fault at the first fitting question from the k-th on, of the first work for a place that begins after `at`.
+
+    `disk_full` begins while a request is under way, and lasts; the others are over when they have struck.
+    """
 
     kind: str
-    caller: int
+    at: float
+    place: str
     k: int
     seconds: float = 0.0
 
@@ -145,7 +150,7 @@ def generate(seed: int) -> Scenario:
     hits: tuple[Hit, ...] = ()
     spells: tuple[Spell, ...] = ()
     if not calm:
-        hits = tuple(_hit(rng, callers) for _ in range(rng.choice((0, 1, 2, 3, 5, 8))))
+        hits = tuple(_hit(rng, bursts, places) for _ in range(rng.choice((0, 1, 2, 3, 5, 8))))
         spells = tuple(_spell(rng, bursts, places) for _ in range(rng.choice((0, 0, 1, 2, 3))))
     return Scenario(
         seed=seed,
@@ -207,10 +212,10 @@ def _callers(rng: random.Random, places: tuple[Place, ...], bursts: list[float])
     return callers
 
 
-def _hit(rng: random.Random, callers: list[Caller]) -> Hit:
+def _hit(rng: random.Random, bursts: list[float], places: tuple[Place, ...]) -> Hit:
     kind = _weighed(rng, HITS)
     seconds = rng.choice((5.0, 31.0, 46.0, 60.0, 200.0)) * rng.uniform(0.9, 1.1)
-    return Hit(kind, rng.choice(callers).number, rng.randint(1, 20), seconds)
+    return Hit(kind, rng.choice(bursts) - 0.01, rng.choice(places).name, rng.randint(1, 16), seconds)
 
 
 def _spell(rng: random.Random, bursts: list[float], places: tuple[Place, ...]) -> Spell:

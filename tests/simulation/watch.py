@@ -16,7 +16,7 @@ from simulation.provider import AccessToken, ModelProvider, RefreshToken
 
 from valetkey.effects import Spill, Swap
 from valetkey.errors import NeedsReconnect, ValetkeyError
-from valetkey.values import Request, Response
+from valetkey.values import Entry, Request, Response
 from valetkey.vault.judge import Serve
 from valetkey.vault.names import CONNECTIONS
 from valetkey.vault.records import Connection
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 LEASE: Final = 45.0
 """Seconds a claim may keep others waiting; what docs promise, not what renew.py says."""
 
-SLACK: Final = 0.5
-"""Seconds between two steps of one plan that nothing delays: half of it is far more than they take."""
+SLACK: Final = 3.0
+"""Seconds more: a look each second, and the steps in between."""
+
+
+_CONSENTS: Final = frozenset({"finish", "polling", "machine"})
 
 
 class Violation(Exception):
@@ -62,13 +65,18 @@ class Spending:
 
 @dataclass(eq=False)
 class Known:
-    """Be what is known of a task: what it claimed and spends, what it was answered, and when it had asked."""
+    """Be what is known of a task: what it claimed and spends, since when, and what it was answered."""
 
     claimed: str = ""
-    sent_at: float = 0.0
+    before: str = ""  # the access token that was held when it claimed
+    since: float = 0.0
+    suspended: bool = False
     lease_until: float = 0.0
     spending: Spending | None = None
-    answers: list[tuple[AccessToken, float]] = field(default_factory=list)
+    store_failed: bool = False
+    waits_for: str = ""
+    waited: float = 0.0
+    answers: list[tuple[AccessToken, float, str]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -79,6 +87,8 @@ class Row:
     connection: Connection | None = None
     owner: str = ""
     leased_at: float = 0.0
+    changed_at: float = 0.0
+    changed_by: Task | None = None
     removed_at: float = 0.0
     removed: Connection | None = None
     revoked_at: float = 0.0
@@ -111,7 +121,7 @@ class Watch:
         """Remember a request that spends a refresh token."""
         name = _spent(request)
         known = _known(task)
-        known.sent_at = self.engine.now
+        known.since = known.since or self.engine.now
         if name:
             known.spending = Spending(name, self.engine.now, known.lease_until)
             self.spendings.setdefault(name, []).append(known.spending)
@@ -141,9 +151,10 @@ class Watch:
                 return
         raise Violation("spent_twice", f"{token.name} is spent again, and no fault explains it")
 
-    def delivered(self, task: Task, request: Request, response: Response) -> None:
-        """Remember what an answer brought to a plan."""
+    def delivered(self, task: Task, request: Request, response: Response, *, late: bool) -> None:
+        """Remember what an answer brought to a plan; `late`: its process was suspended, time-outs and all."""
         known = _known(task)
+        known.suspended = late
         self.struck = self.struck or response.status not in {200, 400}
         if response.status >= 500 or response.status == 429:
             self._doubt(task, "server_error")
@@ -154,7 +165,7 @@ class Watch:
             self.struck = True
             self._doubt(task, "bad_answer")
             return
-        known.answers.append((self.engine.world.provider(task.place).accesses[name], known.sent_at))
+        known.answers.append((self.engine.world.provider(task.place).accesses[name], known.since, known.before))
 
     def unanswered(self, task: Task) -> None:
         """Remember that a plan was told that no answer came."""
@@ -181,19 +192,25 @@ class Watch:
             raise Violation("version_back", f"{name} went from version {row.version} to {entry and entry.version}")
         after = self.desk.connection(name, entry)
         row.version, row.connection = entry.version, after
-        self._leased(task, row, after)
+        row.changed_at, row.changed_by = now, task
+        if task.kind in _CONSENTS:
+            row.removed = None  # a person has consented since, or consents anew
+        self._leased(task, row, after, before)
         self._answered_saved(task, after)
         if after.revoked_at and (before is None or not before.revoked_at):
             row.revoked_at = now
         if before is not None:
             self._compared(task, before, after)
 
-    def _leased(self, task: Task, row: Row, after: Connection) -> None:
+    def _leased(self, task: Task, row: Row, after: Connection, before: Connection | None) -> None:
         lease = after.lease
         if lease is not None and lease.owner != row.owner:
+            if before is not None and before.lease is not None:
+                self.doubts.setdefault(refresh_of(before), set()).add("late")  # taken over from who did not finish
             row.owner, row.leased_at = lease.owner, self.engine.now
             known = _known(task)
-            known.claimed, known.lease_until = refresh_of(after), lease.until
+            known.claimed, known.lease_until, known.since = refresh_of(after), lease.until, self.engine.now
+            known.before = access_of(after)
 
     def _answered_saved(self, task: Task, after: Connection) -> None:
         known = task.record
@@ -211,7 +228,7 @@ class Watch:
                 raise Violation("went_back", f"{task.title} put {new.name} over {old.name}")
         was, now_held = self._access(access_of(before)), self._access(access_of(after))
         if was is not None and now_held is not None and was.grant is now_held.grant and old is new:
-            if now_held.number < was.number and task.kind != "machine":  # of two who connect anew, the last one wins
+            if now_held.number < was.number and new is not None:  # without one, nothing is lost by it
                 raise Violation("went_back", f"{task.title} put {now_held.name} over {was.name}")
             if before.revoked_at and not after.revoked_at and now_held.refresh is not None:
                 raise Violation("unrevoked", f"{task.title} made {now_held.name} usable again")
@@ -227,20 +244,24 @@ class Watch:
         if token is not None and self._provider(token).usable(name, now):
             raise Violation("needless", f"{after.name} needs a person ({reason}), and {name} is still good")
         mine = [s for s in self.spendings.get(name, ()) if s.processed]
-        wrong = explains(reason, self.doubts.get(name, set()), token, spent=len(mine) > 1, now=now)
+        doubts = set(self.doubts.get(name, ()))
+        if any(not s.settled_at and now + 2 * self.skew >= s.lease_until for s in mine):
+            doubts.add("late")
+        wrong = explains(reason, doubts, token, spent=len(mine) > 1, now=now)
         if wrong:
             raise Violation("dishonest", f"{after.name} says {reason}; {wrong}")
 
     def slept(self, task: Task) -> None:
         """Check that nobody waits for a lease that is over."""
-        if task.kind != "obtain" or (task.record is not None and task.record.answers):
+        if task.kind != "obtain" or (task.record is not None and (task.record.answers or task.record.claimed)):
             return
-        row = self.rows[task.place]
-        if row.connection is None or row.connection.lease is None:
-            return
-        waited = task.loaded_at - row.leased_at
-        if waited > LEASE + 2 * self.skew + SLACK:
-            raise Violation("blocked", f"{task.title} waits {waited:.0f} s for one lease")
+        known, lease = _known(task), self.rows[task.place].connection
+        owner = lease.lease.owner if lease is not None and lease.lease is not None else ""
+        if owner != known.waits_for:
+            known.waits_for, known.waited = owner, 0.0
+        known.waited += task.question.seconds
+        if owner and known.waited > LEASE + SLACK:
+            raise Violation("blocked", f"{task.title} has waited {known.waited:.0f} s for one lease")
 
     def spilled(self, task: Task, question: Spill) -> None:
         """Remember that a token went beside the store."""
@@ -251,6 +272,18 @@ class Watch:
                 known.spending.trouble.add("spilled elsewhere")
                 self._doubt(task, "spilled")
         del question
+
+    def came_home(self, task: Task, record: str, entry: Entry) -> None:
+        """Check that what is dropped from the spill folder is in the store, or that something newer is."""
+        name = record.removeprefix(CONNECTIONS)
+        spilled, row = self.desk.connection(name, entry), self.rows[name]
+        access = self._access(access_of(spilled))
+        if access is None or row.connection is None or row.revoked_at:
+            return
+        held = self._access(access_of(row.connection))
+        older = held is not None and held.grant.number < access.grant.number
+        if older or not self._covers(row.connection, access, access.name):
+            raise Violation("answer_dropped", f"{task.title} dropped {access.name}, which was spilled")
 
     # ── faults ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -267,6 +300,7 @@ class Watch:
     def store_failed(self, task: Task) -> None:
         """Remember that a plan was told that the store, or the log, is down."""
         self.struck = True
+        _known(task).store_failed = True
         if task.record is not None and task.record.claimed:
             self._doubt(task, "store")
         else:
@@ -295,18 +329,20 @@ class Watch:
     def ended(self, task: Task, value: Any, refusal: ValetkeyError | None) -> None:
         """Check what a plan gave, and that it kept what it was answered."""
         self.engine.seen[f"{task.kind}: {type(refusal).__name__ if refusal else 'ok'}"] += 1
-        if isinstance(value, Serve):
+        if isinstance(value, Serve) and value is not task.given:
             self._served(task, value)
         if isinstance(refusal, NeedsReconnect) and task.key is not None:
             row = self.rows[task.place]
-            if row.connection is not None and row.connection.trouble is None and not self.struck:
+            seen = row.changed_by is task or row.changed_at < task.loaded_at
+            seen = seen and not (task.record is not None and task.record.store_failed)
+            if seen and row.connection is not None and row.connection.trouble is None:
                 raise Violation("dishonest", f"{task.title} was told to reconnect, and the record says nothing of it")
         wrong = unexpected(refusal, task, self)
         if wrong:
             raise Violation("unexpected", f"{task.title}: {wrong}")
         if task.record is not None and task.key is not None:
-            for access, since in task.record.answers:
-                self._kept(task, access, since)
+            for access, since, before in task.record.answers:
+                self._kept(task, access, since, before)
 
     def _served(self, task: Task, served: Serve) -> None:
         name = served.token.reveal()
@@ -314,7 +350,8 @@ class Watch:
         if token is None or token.grant.connection != task.place:
             raise Violation("mixed_up", f"{task.title} was given {name}")
         late = task.now_at - token.expires_at - 2 * self.skew
-        if token.said and late >= 0:
+        suspended = task.record is not None and task.record.suspended
+        if token.said and late >= 0 and not suspended:
             raise Violation("expired", f"{task.title} was given {name}, {late:.3f} s after its end")
         row = self.rows[task.place]
         gone = None if row.removed is None else self._access(access_of(row.removed))
@@ -325,23 +362,26 @@ class Watch:
         if held is not None and held.revoked_at and row.revoked_at < task.loaded_at:
             raise Violation("revoked", f"{task.title} was given {name}, though the record says revoked")
 
-    def _kept(self, task: Task, access: AccessToken, since: float) -> None:
+    def _kept(self, task: Task, access: AccessToken, since: float, before: str) -> None:
         """Check that an answer is in the store or beside it, or that something newer is."""
         row = self.rows[task.place]
         if row.removed_at > since or row.revoked_at > since:
             return
         folder = task.replica.folder.get(CONNECTIONS + task.place)
         beside = None if folder is None else self.desk.connection(task.place, folder)
-        if not any(held is not None and self._covers(held, access) for held in (row.connection, beside)):
+        if not any(held is not None and self._covers(held, access, before) for held in (row.connection, beside)):
             raise Violation("answer_dropped", f"{task.title} was answered {access.name}, and nobody kept it")
 
-    def _covers(self, held: Connection, access: AccessToken) -> bool:
-        """Say whether a record holds this answer, or one that came later, or one of another consent."""
+    def _covers(self, held: Connection, access: AccessToken, before: str) -> bool:
+        """Say whether a record holds this answer, or one that came later, or one of another consent.
+
+        Where no refresh token is replaced, any other renewal since `before` does as well.
+        """
         mine = self._access(access_of(held))
         if mine is None or mine.grant is not access.grant:
             return mine is not None
-        if access.refresh is None or not self._provider(access.refresh).manner.rotates:
-            return mine.number >= access.number
+        if access.refresh is None or self._provider(access.refresh).manner.forgives:
+            return mine.number >= access.number or mine.name != before
         token = self._refresh(refresh_of(held))
         if token is None:
             return False

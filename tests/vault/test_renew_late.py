@@ -13,7 +13,9 @@ from valetkey.errors import ProviderTimeout, StoreUnavailable
 from valetkey.values import Secret
 from valetkey.vault.judge import Demand
 from valetkey.vault.records import Intent, Lease, TokenSet
+from valetkey.vault.recover import recover
 from valetkey.vault.renew import LEASE_SECONDS, obtain
+from valetkey.vault.saving import keep
 from valetkey.vault.spill import SpillFolder
 from vaultkit import START, FakeWorld, a_connection, an_app, drive, held, put, tokens_answer
 
@@ -156,3 +158,33 @@ def test_what_was_spilled_is_found_by_its_name(desk, tmp_path):
     folder.put(RECORD, entry)
     assert folder.get(RECORD).box == entry.box
     assert folder.get("connection/acme/bob") is None
+
+
+def test_a_consent_whose_saving_was_delayed_does_not_replace_a_later_one(desk):
+    world = ready(desk, [])
+    moment = world.now.timestamp()
+    change(desk, world, tokens=tokens("access-of-the-later", "refresh-of-the-later"), consented_at=moment)
+    earlier = a_connection(consented_at=moment - 1)
+    drive(keep(desk, 1, earlier, replaces=True), world)
+    assert held(desk, world).tokens.access == Secret("access-of-the-later")
+
+
+def test_a_spilled_consent_comes_home_though_the_older_grant_was_renewed_meanwhile(desk):
+    world = ready(desk, [])
+    change(desk, world, generation=5)
+    kept = a_connection(refresh="refresh-of-a-new-consent", generation=2, consented_at=world.now.timestamp())
+    assert drive(recover(desk, RECORD, desk.seal_connection(kept, world.now.timestamp())), world) is True
+    assert held(desk, world).tokens.refresh == Secret("refresh-of-a-new-consent")
+
+
+def test_a_spilled_token_comes_home_beside_another_that_was_renewed_meanwhile(desk):
+    world = ready(desk, [])
+    change(desk, world, parts={"user": tokens("user-2", "user-refresh-2")}, generation=5)
+    spent = Secret("refresh-1").fingerprint()
+    kept = a_connection(
+        refresh="refresh-2", generation=2, spent=spent, parts={"user": tokens("user-1", "user-refresh-1")}
+    )
+    assert drive(recover(desk, RECORD, desk.seal_connection(kept, world.now.timestamp())), world) is True
+    after = held(desk, world)
+    assert after.tokens.refresh == Secret("refresh-2")
+    assert after.parts["user"].refresh == Secret("user-refresh-2")

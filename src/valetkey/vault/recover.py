@@ -13,8 +13,9 @@ from valetkey.errors import ValetkeyError
 from valetkey.run import run
 from valetkey.values import Entry
 from valetkey.vault import names
-from valetkey.vault.desk import Desk, fingerprint
+from valetkey.vault.desk import Desk
 from valetkey.vault.records import Connection, from_bytes
+from valetkey.vault.saving import merged, newer
 from valetkey.vault.world import VaultWorld
 
 
@@ -37,6 +38,8 @@ def recover(desk: Desk, record: str, spilled: Entry) -> Plan[bool]:
     current = None if entry is None else from_bytes(Connection, record, desk.sealer.open(record, entry.box))
     if _outdated(kept, current):
         return True
+    if current is not None and kept.spent:
+        kept = merged(current, kept)
     moment = (yield from now()).timestamp()
     done = yield from swap(record, entry.version if entry else 0, desk.seal_connection(kept, moment))
     if done:
@@ -46,9 +49,12 @@ def recover(desk: Desk, record: str, spilled: Entry) -> Plan[bool]:
 
 def _outdated(kept: Connection, current: Connection | None) -> bool:
     """Say whether the store knows better than what was spilled."""
-    consented = not kept.spent  # by a person, or for a machine: no older token was spent for it
     if current is None:
-        return not consented or kept.generation > 1  # removed meanwhile; a first grant was never saved at all
-    if current.generation >= kept.generation or current.revoked_at > kept.refreshed_at:
+        return bool(kept.spent) or kept.generation > 1  # removed meanwhile; a first grant was never saved at all
+    if current.revoked_at > kept.refreshed_at:
         return True
-    return not consented and fingerprint(current.refresh_token(kept.spent_part)) != kept.spent
+    if current.consented_at != kept.consented_at:
+        return kept.consented_at < current.consented_at  # what was renewed of the older grant does not count
+    if not kept.spent:  # a consent, or a machine's token: no older refresh token tells whose it is
+        return current.generation >= kept.generation
+    return newer(current, kept)

@@ -40,15 +40,19 @@ def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = Fals
             raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
         if entry is not None and not replaces:
             current = desk.connection(renewed.name, entry)
-            if _newer(current, renewed):
+            if newer(current, renewed):
                 return current
-            renewed = _merged(current, renewed)
+            renewed = merged(current, renewed)
+        if entry is not None and replaces:
+            current = desk.connection(renewed.name, entry)
+            if current.consented_at > renewed.consented_at:
+                return current  # somebody consented later, while this answer waited to be saved
         version = entry.version if entry is not None else 0
     yield from spill(record, desk.seal_connection(renewed, moment))
     return renewed
 
 
-def _newer(current: Connection, renewed: Connection) -> bool:
+def newer(current: Connection, renewed: Connection) -> bool:
     """Say whether what the store holds came after what was renewed: reconnected, disconnected, or renewed later."""
     held = current.refresh_token(renewed.spent_part)
     if fingerprint(held) != renewed.spent or current.revoked_at:
@@ -57,7 +61,7 @@ def _newer(current: Connection, renewed: Connection) -> bool:
     return held == renewed.refresh_token(renewed.spent_part) and current.generation >= renewed.generation
 
 
-def _merged(current: Connection, renewed: Connection) -> Connection:
+def merged(current: Connection, renewed: Connection) -> Connection:
     """Return what the store holds now with the renewed tokens in it, and with what others changed meanwhile."""
     parts = dict(current.parts)
     for part, tokens in renewed.parts.items():
