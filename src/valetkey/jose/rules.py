@@ -250,11 +250,27 @@ def good_until(body: Body, policy: Policy) -> float:
     return until
 
 
+def _meant(audiences: frozenset[str]) -> Callable[[object], bool]:
+    def meant(aud: object) -> bool:
+        if type(aud) is tuple:
+            return set(map(type, aud)) == {str} and not audiences.isdisjoint(aud)
+        return type(aud) is str and aud in audiences
+
+    return meant
+
+
+def _grants(wanted: tuple[str, ...]) -> Callable[[object], bool] | None:
+    if not wanted:
+        return None
+    scopes, exactly = frozenset(wanted), " ".join(wanted)
+    return lambda scope: scope == exactly or (type(scope) is str and scopes.issubset(scope.split(" ")))
+
+
 def quick(policy: Policy) -> Quick:
     """Return a function that accepts the usual token at once: until when it is good, or 0 for "ask the table"."""
     issuer, late, skew, longest = policy.issuer, policy.late, policy.skew, policy.longest
-    audiences, audience = policy.audiences, next(iter(policy.audiences))
-    scopes, exactly = frozenset(policy.scopes), " ".join(policy.scopes)
+    audience, meant = next(iter(policy.audiences)), _meant(policy.audiences)
+    grants = _grants(policy.scopes)
     special = policy.needed or policy.any_scopes or policy.subject or policy.scope_claim != "scope"
     if special or policy.oldest is not None:
         return lambda _body, _now: 0
@@ -280,19 +296,11 @@ def quick(policy: Policy) -> Quick:
                     and sub.isprintable()
                     and jti.isprintable()
                     and client.isprintable()
-                    and (not scopes or grants(body.get("scope")))
+                    and (grants is None or grants(body.get("scope")))
                 ):
                     return exp + late
         except KeyError:
             pass
         return 0
-
-    def meant(aud: object) -> bool:
-        if type(aud) is tuple:
-            return set(map(type, aud)) == {str} and not audiences.isdisjoint(aud)
-        return type(aud) is str and aud in audiences
-
-    def grants(scope: object) -> bool:
-        return scope == exactly or (type(scope) is str and scopes.issubset(scope.split(" ")))
 
     return accept
