@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from valetkey.jose.wire import decode, encode
 
@@ -82,24 +83,19 @@ CURVES: Final[dict[str, ec.EllipticCurve]] = {"P-256": ec.SECP256R1(), "P-384": 
 # ── HMAC (RFC 7518 section 3.2) ───────────────────────────────────────────────────────────────────────────────
 
 
-def _hmac(name: str) -> Callable[[bytes], Signer]:
-    """Return a maker of MAC functions that keep the two padded key blocks hashed; three times as fast as `hmac`."""
-    hashed = getattr(hashlib, name)
-    block = hashed().block_size
+_HASHES: Final[dict[int, hashes.HashAlgorithm]] = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
+
+
+def _hmac(chosen: hashes.HashAlgorithm) -> Callable[[bytes], Signer]:
+    """Return a maker of MAC functions that set a key up once, and copy it: three times as fast as `hmac.digest`."""
 
     def maker(secret: bytes) -> Signer:
-        short = hashed(secret).digest() if len(secret) > block else secret
-        padded = short.ljust(block, b"\0")
-        inner = hashed(bytes(byte ^ 0x36 for byte in padded)).copy
-        outer = hashed(bytes(byte ^ 0x5C for byte in padded)).copy
+        begun = HMAC(secret, chosen).copy
 
         def mac(message: bytes) -> bytes:
-            first = inner()
-            first.update(message)
-            second = outer()
-            second.update(first.digest())
-            digest: bytes = second.digest()
-            return digest
+            one = begun()
+            one.update(message)
+            return one.finalize()
 
         return mac
 
@@ -108,7 +104,7 @@ def _hmac(name: str) -> Callable[[bytes], Signer]:
 
 def _hmac_row(bits: int) -> Algorithm:
     size = bits // 8
-    signer = _hmac(f"sha{bits}")
+    signer = _hmac(_HASHES[bits])
 
     def checker(secret: bytes) -> Checker:
         mac = signer(secret)
