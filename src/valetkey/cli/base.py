@@ -39,6 +39,10 @@ class Session:
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     session = context.find_root().obj
+    if value and parameter.name == "vault" and "://" in value:
+        from valetkey.vault.places import spoken
+
+        value = spoken(value)
     if value and isinstance(session, Session) and parameter.name is not None:
         setattr(session, parameter.name, value)
 
@@ -48,17 +52,17 @@ def _shared() -> list[click.Parameter]:
     return [
         click.Option(
             ["--vault"],
-            metavar="PATH",
+            metavar="PLACE",
             expose_value=False,
             callback=_remember,
-            help="The vault's file [env: VALETKEY_VAULT; else in your data folder].",
+            help="The vault: a file, or postgresql://… [env: VALETKEY_VAULT; else a file in your data folder].",
         ),
         click.Option(
             ["--key-file"],
             metavar="PATH",
             expose_value=False,
             callback=_remember,
-            help="The vault's key [env: VALETKEY_KEY_FILE; else beside the vault].",
+            help="The vault's key [env: VALETKEY_KEY_FILE; else beside the vault, or in your data folder].",
         ),
         click.Option(
             ["--json"],

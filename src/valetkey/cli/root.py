@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "provider": "valetkey.cli.provider:provider",
     "key": "valetkey.cli.key:key",
     "jwt": "valetkey.cli.jwt:jwt",
+    "vault": "valetkey.cli.vault:vault",
     "audit": "valetkey.cli.audit:audit",
     "serve": "valetkey.cli.serve:serve",
     "demo": "valetkey.cli.demo:demo",
