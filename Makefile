@@ -12,7 +12,7 @@ READY := $(VENV)/ready
 PEERS := tests/peers/node/node_modules/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap peers run test check format bench torture docs demo clean
+.PHONY: help bootstrap peers run test check format bench fuzz torture docs demo clean
 
 help: ## show the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ format: $(READY) ## let ruff tidy the tree
 bench: $(READY) ## the speeds, as ratios against peers in the same run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,bench]" -c constraints.txt
 	$(BIN)/python -m bench
+
+fuzz: $(READY) ## look for tokens that break the verifier (SECONDS=60)
+	$(BIN)/python tests/fuzz/fuzz_jose.py $(or $(SECONDS),60)
 
 torture: $(READY) $(PEERS) ## the long forms: kill -9 by the hundred (docs/torture.md)
 	TORTURE_KILLS=$(or $(KILLS),100) $(BIN)/python -m pytest -p no:randomly -s -v tests/torture tests/peers -k "kill_9 or lost_only" $(ARGS)

@@ -16,21 +16,53 @@ from valetkey._version import __version__
 
 if TYPE_CHECKING:
     from valetkey import errors
+    from valetkey.jose import Claims, Key, KeySet, Policy, RemoteKeys
     from valetkey.library import AsyncVault, Vault, open, open_async  # noqa: A004  # like gzip.open
+    from valetkey.tokens import AsyncVerifier, Verifier, explain, sign, verify
     from valetkey.values import Scopes, Secret, Token
 
 _WHERE = {
     "AsyncVault": "valetkey.library",
+    "AsyncVerifier": "valetkey.tokens",
+    "Claims": "valetkey.jose",
+    "Key": "valetkey.jose",
+    "KeySet": "valetkey.jose",
+    "Policy": "valetkey.jose",
+    "RemoteKeys": "valetkey.jose",
     "Scopes": "valetkey.values",
     "Secret": "valetkey.values",
     "Token": "valetkey.values",
     "Vault": "valetkey.library",
+    "Verifier": "valetkey.tokens",
     "errors": "valetkey.errors",
+    "explain": "valetkey.tokens",
     "open": "valetkey.library",
     "open_async": "valetkey.library",
+    "sign": "valetkey.tokens",
+    "verify": "valetkey.tokens",
 }
 
-__all__ = ["AsyncVault", "Scopes", "Secret", "Token", "Vault", "__version__", "errors", "open", "open_async"]
+__all__ = [
+    "AsyncVault",
+    "AsyncVerifier",
+    "Claims",
+    "Key",
+    "KeySet",
+    "Policy",
+    "RemoteKeys",
+    "Scopes",
+    "Secret",
+    "Token",
+    "Vault",
+    "Verifier",
+    "__version__",
+    "errors",
+    "explain",
+    "open",
+    "open_async",
+    "sign",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
