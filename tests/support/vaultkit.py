@@ -11,7 +11,8 @@ import msgspec
 from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.providers.schema import Api, Asking, Endpoints, Provider, Refresh
 from valetkey.run import run
-from valetkey.values import Request, Response, Secret
+from valetkey.testing.books import Grant
+from valetkey.values import Request, Response, Scopes, Secret
 from valetkey.vault import names
 from valetkey.vault.connect import Wish
 from valetkey.vault.desk import Desk
@@ -170,3 +171,35 @@ def expire(vault, name: str) -> None:
 
 def drive(plan, world: FakeWorld):
     return run(plan, world)
+
+
+def minted(sandbox, client: str, user: str) -> str:
+    """Return the refresh token of a new grant, as if the person had consented; hundreds in a moment."""
+    realm = sandbox._desk.realm
+    with sandbox._desk.lock:
+        grant = Grant("authorization_code", client, user, Scopes(["read"]), (), realm.clock())
+        realm.books.add(grant)
+        return realm.refreshable(grant)["refresh_token"]
+
+
+def crowd(vault, sandbox, count: int, *, expires_in: float, app: str = "sb", lifetime: float = 600.0) -> list[str]:
+    """Keep that many connections of sandbox-web, whose access tokens expire after so many seconds."""
+    world, desk = vault._world, vault._desk
+    moment = world.clock().timestamp()
+    made = []
+    for number in range(count):
+        label = f"user-{number:05}"
+        tokens = TokenSet(
+            access=Secret(f"old-access-of-{label}"),
+            obtained_at=moment + expires_in - lifetime,
+            expires_at=moment + expires_in,
+            refresh=Secret(minted(sandbox, "sandbox-web", label)),
+            scopes=("read",),
+        )
+        connection = Connection(
+            app=app, label=label, grant="authorization_code", created_at=moment, tokens=tokens, generation=1
+        )
+        record = names.connection_record(connection.name)
+        assert world.store.swap(record, 0, desk.seal_connection(connection, moment))
+        made.append(connection.name)
+    return made

@@ -6,9 +6,11 @@ shared with the user's program. A caller that is cancelled leaves; the work goes
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from datetime import timedelta
 from typing import Self, TypeVar
 
 from valetkey.audit.line import Line
@@ -16,7 +18,9 @@ from valetkey.providers.schema import GrantName
 from valetkey.values import Secret, Token
 from valetkey.vault.connect import DeviceStarted, Started, Wish
 from valetkey.vault.disconnect import Revocation
+from valetkey.vault.forecast import Forecast
 from valetkey.vault.keeper import Keeper
+from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.views import AppInfo, ConnectionInfo, Credential
 
 T = TypeVar("T")
@@ -93,6 +97,20 @@ class AsyncKeeper:
     async def events(self, limit: int = 50) -> list[Line]:
         """Return the last lines of the audit log; see Keeper.events."""
         return await self._aside(lambda: self.sync.events(limit))
+
+    async def keep(
+        self, *, once: bool = False, concurrency: int = CONCURRENCY, report: Callable[[Kept], None] | None = None
+    ) -> Tally:
+        """Renew what falls due until the task is cancelled; what is under way then is finished. See Keeper.keep."""
+        stop = threading.Event()
+        try:
+            return await self._aside(lambda: self.sync.keep(stop, once=once, concurrency=concurrency, report=report))
+        finally:
+            stop.set()
+
+    async def forecasts(self, within: timedelta | None = None) -> list[Forecast]:
+        """Return what will end, the soonest first; see Keeper.forecasts."""
+        return await self._aside(lambda: self.sync.forecasts(within))
 
     async def aclose(self) -> None:
         """Wait for what is under way, then let go of the store."""

@@ -5,9 +5,12 @@ Thread-safe. What must outlive its caller (a refresh, redeeming a code) runs on 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final, Self, TypeVar
 
 from valetkey.audit.line import Line
@@ -16,12 +19,15 @@ from valetkey.errors import InvalidInput, NotFound, ValetkeyError, VaultDamaged,
 from valetkey.providers.schema import GrantName
 from valetkey.run import run
 from valetkey.values import Secret, Token
-from valetkey.vault import connect, names, registry
+from valetkey.vault import connect, names, notices, registry
 from valetkey.vault.connect import DeviceStarted, Started, Wish
 from valetkey.vault.desk import Desk, load_app
 from valetkey.vault.disconnect import Revocation, disconnect
 from valetkey.vault.flights import Flights
+from valetkey.vault.forecast import Forecast, secret_forecast
 from valetkey.vault.judge import Demand, Serve
+from valetkey.vault.notices import Listener, Outcome
+from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.records import App, Connection
 from valetkey.vault.recover import bring_home
 from valetkey.vault.renew import obtain, peek
@@ -236,6 +242,76 @@ class Keeper:
                 fix=f"remove them first: `valetkey connection rm {example}`",
             )
         self._run(registry.remove_app(self._desk, name))
+
+    # ── the schedule ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep(
+        self,
+        stop: threading.Event | None = None,
+        *,
+        once: bool = False,
+        concurrency: int = CONCURRENCY,
+        report: Callable[[Kept], None] | None = None,
+    ) -> Tally:
+        """Renew what falls due, ahead of its expiry, and tell those who listen; blocks until `stop` is set.
+
+        With `once` it ends when nothing is due. What is under way at the end is finished. `report` is told of each
+        thing done, from any thread, one at a time.
+        """
+        from valetkey.vault.refresher import Refresher  # late: few programs keep, all of them start
+
+        refresher = Refresher(self._desk, self._world, self._flights, concurrency=concurrency, report=report)
+        return refresher.run(stop or threading.Event(), once=once)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Do what `keep` does on a thread beside the block."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self.keep, args=(stop,), name="valetkey-keep")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def forecasts(self, within: timedelta | None = None) -> list[Forecast]:
+        """Return what will end, of every app and connection, the soonest first; see docs/schedule.md."""
+        until = None if within is None else self._world.clock() + within
+        found = [one for record in self._names(names.APPS) for one in self._secret_forecast(record)]
+        found += [one for info in self.connections() for one in info.forecasts]
+        return sorted((one for one in found if until is None or one.when <= until), key=lambda one: one.when)
+
+    def _secret_forecast(self, record: str) -> list[Forecast]:
+        try:
+            return secret_forecast(self._run(load_app(self._desk, record.removeprefix(names.APPS))))
+        except ValetkeyError:
+            return []  # an app that cannot be read is shown as such elsewhere
+
+    def listeners(self) -> list[Listener]:
+        """Return who is told of news."""
+        return list(self._run(notices.listeners(self._desk)))
+
+    def add_listener(self, listener: Listener) -> Listener:
+        """Tell somebody of news from now on; raises AlreadyExists, InvalidInput, InsecureUrl."""
+        from valetkey.vault.schedule import survey_soon  # late, as above
+
+        made = self._run(notices.add_listener(self._desk, listener))
+        self._run(survey_soon(self._desk))  # what is forecast already is news to who is new
+        return made
+
+    def remove_listener(self, name: str) -> None:
+        """Tell somebody no more; raises NotFound."""
+        self._run(notices.remove_listener(self._desk, name))
+
+    def test_listener(self, name: str) -> Outcome:
+        """Tell somebody a piece of news that is none, now, and return what became of it; raises NotFound."""
+        from valetkey.vault.courier import deliver  # late, as above
+
+        found = next((one for one in self.listeners() if one.name == name), None)
+        if found is None:
+            raise notices.unknown_listener(name)
+        return deliver(notices.trial(found, self._world.clock().timestamp()), self._world)
 
     # ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from valetkey.errors import ValetkeyError
 from valetkey.providers.schema import Provider
 from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint
+from valetkey.vault.forecast import Drift, Forecast, drift_of, forecasts_of
 from valetkey.vault.records import App, Connection
 
 
@@ -50,6 +51,8 @@ class ConnectionInfo:
     trouble: Mapping[str, str | int] | None
     access_fingerprint: str
     refresh_fingerprint: str
+    forecasts: tuple[Forecast, ...] = ()
+    drift: tuple[Drift, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the connection for programs: JSON types only."""
@@ -59,7 +62,7 @@ class ConnectionInfo:
             if isinstance(value, datetime):
                 value = value.isoformat(timespec="seconds")
             elif isinstance(value, tuple):
-                value = list(value)
+                value = [one.to_dict() if isinstance(one, Forecast | Drift) else one for one in value]
             elif isinstance(value, Mapping):
                 value = dict(value)
             shown[name] = value
@@ -82,6 +85,8 @@ class AppInfo:
     params: Mapping[str, str]
     created_at: datetime
     description: Provider
+    secret_expires_at: datetime | None = None
+    testing: bool | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the app for programs: JSON types only."""
@@ -91,6 +96,8 @@ class AppInfo:
         }
         shown |= {"scopes": list(self.scopes), "hosts": list(self.hosts), "params": dict(self.params)}
         shown["created_at"] = self.created_at.isoformat(timespec="seconds")
+        shown["secret_expires_at"] = self.secret_expires_at.isoformat() if self.secret_expires_at is not None else None
+        shown["testing"] = self.testing
         shown["endpoints"] = msgspec.to_builtins(self.description.endpoints)
         return shown
 
@@ -114,6 +121,8 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         params=app.params,
         created_at=datetime.fromtimestamp(app.created_at, UTC),
         description=provider,
+        secret_expires_at=_at(app.secret_expires_at),
+        testing=app.testing,
     )
 
 
@@ -140,6 +149,10 @@ def connection_info(connection: Connection, app: App | None, provider: Provider 
         trouble=_trouble(connection),
         access_fingerprint=fingerprint(tokens.access if tokens is not None else None),
         refresh_fingerprint=fingerprint(tokens.refresh if tokens is not None else None),
+        forecasts=tuple(forecasts_of(connection, app, provider, now))
+        if app is not None and provider is not None
+        else (),
+        drift=tuple(drift_of(connection, provider)) if provider is not None else (),
     )
 
 
