@@ -188,3 +188,11 @@ def test_a_spilled_token_comes_home_beside_another_that_was_renewed_meanwhile(de
     after = held(desk, world)
     assert after.tokens.refresh == Secret("refresh-2")
     assert after.parts["user"].refresh == Secret("user-refresh-2")
+
+
+def test_a_consent_that_was_written_though_the_store_could_not_say_so_is_not_written_over_its_own_renewal(desk):
+    world = ready(desk, [])
+    moment = world.now.timestamp()
+    change(desk, world, tokens=tokens("access-2", "refresh-2"), consented_at=moment, generation=2)
+    drive(keep(desk, 1, a_connection(consented_at=moment), replaces=True), world)
+    assert held(desk, world).tokens.refresh == Secret("refresh-2")

@@ -45,8 +45,10 @@ def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = Fals
             renewed = merged(current, renewed)
         if entry is not None and replaces:
             current = desk.connection(renewed.name, entry)
-            if current.consented_at > renewed.consented_at:
-                return current  # somebody consented later, while this answer waited to be saved
+            if current.consented_at >= renewed.consented_at > 0:
+                # A later consent; or this very one: it was written though the store could not say so, and it may have
+                # been renewed since.
+                return current
         version = entry.version if entry is not None else 0
     yield from spill(record, desk.seal_connection(renewed, moment))
     return renewed
