@@ -54,8 +54,9 @@ def binaries() -> Path | None:
 class Server:
     """Be a server on a unix socket that can be stopped, killed and started again."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, **settings: str) -> None:
         self.programs = programs
+        self._settings = {**SETTINGS, **settings}
         self.folder = Path(tempfile.mkdtemp(prefix="vk-pg-"))  # short: a socket's path has 107 characters at most
         self.log = self.folder / "log"
         self.privileges = _privileges(self.folder)
@@ -69,7 +70,7 @@ class Server:
         return f"postgresql:///postgres?host={quote(str(self.folder), safe='')}&user=postgres"
 
     def start(self) -> None:
-        settings = itertools.chain.from_iterable(("-c", f"{name}={value}") for name, value in SETTINGS.items())
+        settings = itertools.chain.from_iterable(("-c", f"{name}={value}") for name, value in self._settings.items())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *settings],

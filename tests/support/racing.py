@@ -80,7 +80,7 @@ def outcome(work) -> str:
 
 
 def run_race(
-    path: Path, name: str, *, processes: int, threads: int, loops: int, rounds: int, each_round
+    path: Path | str, name: str, *, processes: int, threads: int, loops: int, rounds: int, each_round
 ) -> list[set[str]]:
     """Run the race; `each_round()` is called before each round. Return what was handed out in each round."""
     context = multiprocessing.get_context("spawn")

@@ -37,6 +37,9 @@ BUSY_PAUSE: Final = 0.005
 
 IDLE_CONNECTIONS: Final = 16
 
+CACHE_KB: Final = 32_000
+"""Of each connection, as far as the file is that large: most of the index of a million names (bench/stores.py)."""
+
 SCHEMA: Final = (
     """CREATE TABLE records (
          name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, due_at INTEGER,
@@ -61,7 +64,9 @@ _INSERT = """INSERT INTO records (name, version, state, due_at, box)
   SELECT ?, 1 + version, ?, ?, ? FROM forgotten WHERE true ON CONFLICT (name) DO NOTHING"""
 _UPDATE = "UPDATE records SET version = version + 1, state = ?, due_at = ?, box = ? WHERE name = ? AND version = ?"
 _DELETE = "DELETE FROM records WHERE name = ? AND version = ?"
-_NAMES = "SELECT name FROM records WHERE name > ? AND name >= ? AND name < ? ORDER BY name LIMIT ?"
+# Two, because SQLite begins at only one of several lower bounds, and would read all that lies before the page.
+_NAMES = "SELECT name FROM records WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
+_NAMES_AFTER = "SELECT name FROM records WHERE name > ? AND name < ? ORDER BY name LIMIT ?"
 _DUE = "SELECT name FROM records WHERE due_at <= ? AND name >= ? AND name < ? ORDER BY due_at, name LIMIT ?"
 _COUNT = "SELECT state, count(*) FROM records WHERE name >= ? AND name < ? GROUP BY state"
 _APPEND = "INSERT INTO audit (at, actor, kind, subject, outcome, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -113,7 +118,9 @@ class SqliteStore:
 
     def names(self, prefix: str, after: str, limit: int) -> list[str]:
         """Return names in order."""
-        return [row[0] for row in self._rows(_NAMES, (after, *span(prefix), limit))]
+        first, end = span(prefix)
+        statement, begin = (_NAMES_AFTER, after) if after >= first else (_NAMES, first)
+        return [row[0] for row in self._rows(statement, (begin, end, limit))]
 
     def due(self, prefix: str, before: datetime, limit: int) -> list[str]:
         """Return what is due, the longest due first."""
@@ -241,6 +248,7 @@ def connect(path: Path) -> sqlite3.Connection:
         uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS, cached_statements=32
     )
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     return connection
 
 
