@@ -64,8 +64,8 @@ _SESSION = (
     f"SET lock_timeout = '{LOCK_SECONDS}s'",
     # A commit that is answered must survive a power cut; a stricter setting of the server's owner is left alone.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-    # Every statement here has one index it must use. So it is planned once and not at every call, which costs as much as
-    # running it; and no stale statistics make it sort or read a whole table. Engines that lack a setting do without.
+    # Every statement here has one index it must use. So it is planned once and not at every call, which costs as much
+    # as running it, and no stale statistics make it sort or read a whole table. Engines without a setting do without.
     """SELECT set_config(s.name, w.value, false) FROM pg_settings AS s JOIN (VALUES
          ('plan_cache_mode', 'force_generic_plan'), ('enable_sort', 'off'), ('enable_seqscan', 'off')
        ) AS w (name, value) ON s.name = w.name""",
