@@ -155,7 +155,11 @@ def _draft(file: Path) -> Iterator[Path]:
 
 
 def _synced(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    """Put a file, or the names in a folder, on the disk for good; folders only where the system knows of it."""
+    folder = path.is_dir()
+    if folder and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

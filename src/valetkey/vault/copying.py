@@ -85,16 +85,13 @@ def copy(
             move.records(checked=True)
             old.mark(MOVING, frozen=True)
             _finish(move)
-        there = VaultWorld(
-            store=target_store,
-            transport=_no_transport,
-            spills=SpillFolder(source.spill_path(keyring.vault_id)),
-            actor="cli",
-        )
+        spills = SpillFolder(source.spill_path(keyring.vault_id))
+        there = VaultWorld(store=target_store, transport=_no_transport, spills=spills, actor="cli")
         _bring_late(move, Desk(keyring.sealer()), there, sleep)
         new.mark(USED, frozen=False)
         old.mark(MOVED, frozen=True)
-        for world in (there, VaultWorld(store=store, transport=_no_transport, actor="cli")):
+        here = VaultWorld(store=store, transport=_no_transport, actor="cli")
+        for world in (there, here):
             run(note("vault.moved", "vault", source=source.shown, target=target.shown), world)
         return Copied(move.total, move.lines, move.written, kept)
 

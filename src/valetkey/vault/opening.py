@@ -60,9 +60,11 @@ def open_world(
 
 def _keyring(place: Place, store: Store, key_file: Path | None) -> Keyring:
     entry = store.load(names.KEYRING)
-    if entry is None:
-        if store.names("", "", 1):
+    if entry is None and store.names("", "", 1):
+        entry = store.load(names.KEYRING)  # asked again: another process may have made the vault in between
+        if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
+    if entry is None:
         entry = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)
     path = key_file or place.key_path(Keyring.vault_id_of(entry.box))

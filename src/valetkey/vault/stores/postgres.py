@@ -142,9 +142,8 @@ class PostgresStore:
         """Close the connections; the store opens new ones when it is used again."""
         own = self._mine()
         with own.lock:
-            pool, own.pool = own.pool, None
-        if pool is not None:
-            pool.close()
+            own.pool = None
+            own.end()
 
     def apart(self) -> Connection[Any]:
         """Return a connection outside the pool, for long work; the caller closes it."""
@@ -213,12 +212,13 @@ class PostgresStore:
         with own.lock:
             if own.pool is None:
                 own.pool = self._made()
+                own.end = weakref.finalize(self, _closed, own.pool, own.pid)  # at the latest when the program ends
             return own.pool
 
     def _made(self) -> ConnectionPool[Connection[Any]]:
         from psycopg_pool import ConnectionPool
 
-        pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+        return ConnectionPool(
             self._address.conninfo,
             kwargs={"autocommit": True},
             min_size=0,
@@ -231,8 +231,6 @@ class PostgresStore:
             num_workers=2,
             open=True,
         )
-        weakref.finalize(self, _closed, pool, os.getpid())
-        return pool
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self.where}>"
@@ -249,6 +247,7 @@ class _Own:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.pool: ConnectionPool[Connection[Any]] | None = None
+        self.end: Callable[[], object] = lambda: None
 
 
 def import_psycopg() -> None:
