@@ -296,7 +296,7 @@ def test_there_are_never_more_connections_than_said(store, postgres):
     assert len(store.names("n/", "", 100)) == 40
 
 
-def test_creating_and_forgetting_one_name_at_once_stops_nobody_and_raises_versions(store):
+def test_creating_and_forgetting_one_name_at_once_stops_nobody_and_raises_versions(store, postgres):
     """Both lock the same row of valetkey_forgotten; in the wrong order they would wait for each other."""
     begin, made, failures = threading.Barrier(8), [], []
 
@@ -318,6 +318,11 @@ def test_creating_and_forgetting_one_name_at_once_stops_nobody_and_raises_versio
         thread.join()
     assert not failures
     assert len(made) == len(set(made)) >= 30, "no version was ever given twice"
+    store.close()
+    while sql(postgres, "SELECT 1 FROM pg_stat_activity WHERE application_name = 'valetkey'"):
+        pass  # sessions count what happened to them when they end
+    asked = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert sql(postgres, asked) == [(0,)], "nobody waited for somebody who waited for him"
 
 
 # ── several processes ────────────────────────────────────────────────────────────────────────────────────────────
