@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from valetkey.effects import Send, Swap
+from valetkey.effects import Note, Send, Swap
 from valetkey.errors import ProviderTimeout, StoreUnavailable
 from valetkey.values import Secret
 from valetkey.vault.judge import Demand
@@ -196,3 +196,17 @@ def test_a_consent_that_was_written_though_the_store_could_not_say_so_is_not_wri
     change(desk, world, tokens=tokens("access-2", "refresh-2"), consented_at=moment, generation=2)
     drive(keep(desk, 1, a_connection(consented_at=moment), replaces=True), world)
     assert held(desk, world).tokens.refresh == Secret("refresh-2")
+
+
+def test_a_request_that_could_be_answered_only_after_its_lease_is_not_sent(desk):
+    world = ready(desk, [(0, tokens_answer())])
+    slow = iter([20.0])
+
+    def sleep_in_the_log(question):
+        if isinstance(question, Note):
+            world.advance(next(slow, 0.0))
+
+    world.before = sleep_in_the_log
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
+    assert world.notes[0] == world.notes[1] == ("refresh.started", "unknown", ""), "it was claimed anew"
+    assert world.asked.count("Sleep") == 0, "the first claim was given back"

@@ -157,6 +157,10 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
         # Nothing was spent: put the record back as it was, as far as the store allows.
         yield from _settle(claim, refusal, spent=False)
         raise
+    if (yield from now()).timestamp() > claim.moment + LEASE_SECONDS - SEND_SECONDS:
+        # The log took its time, or this machine slept: others may think the lease over before an answer can come.
+        yield from _settle(claim, StoreUnavailable("too late to send"), spent=False)
+        return None
     try:
         response = yield from send(request)
         answer = _read(claim, response)
