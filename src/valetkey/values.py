@@ -23,7 +23,17 @@ LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 """Where plain http is accepted (RFC 8252 section 8.3). A literal list: what a name resolves to is not asked."""
 
 
-class Secret:
+class Unpicklable:
+    """Refuse to be pickled: the bytes would hold a secret in the clear."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        message = f"a {type(self).__name__} is not pickled: the bytes would hold secrets in the clear"
+        raise TypeError(message)
+
+
+class Secret(Unpicklable):
     """Hold a string that is never shown: only `reveal()` gives it.
 
     `repr`, `str` and `format` give a placeholder, pickling is refused, comparison takes constant time.
@@ -74,10 +84,6 @@ class Secret:
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    def __reduce__(self) -> NoReturn:
-        message = "a Secret is not pickled: the bytes would hold it in the clear"
-        raise TypeError(message)
-
 
 class Scopes(tuple[str, ...]):
     """Hold scopes in the order given, each once (RFC 6749 section 3.3)."""
@@ -109,7 +115,7 @@ class Scopes(tuple[str, ...]):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(Unpicklable):
     """Be an HTTP request that somebody else sends. Header names are lower case.
 
     `timeout` is seconds for the whole exchange; `limit` is the most bytes read of the answer's body.
@@ -135,7 +141,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class Response(Unpicklable):
     """Be an HTTP answer, its body already read (and cut at the request's limit: then `cut` is true)."""
 
     status: int

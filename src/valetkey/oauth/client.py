@@ -15,7 +15,7 @@ import msgspec
 
 from valetkey.errors import InvalidInput
 from valetkey.providers.schema import Provider
-from valetkey.values import EMPTY, Request, secure_url
+from valetkey.values import EMPTY, Request, Unpicklable, secure_url
 
 TIMEOUT: Final = 20.0
 """Seconds for one question. Shorter than the lease of a refresh, longer than the slowest token endpoints answer."""
@@ -53,7 +53,7 @@ Form: TypeAlias = Mapping[str, str | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Unpicklable):
     """Be a request before the client has proven itself: parameters, headers, and how the body is written.
 
     `client_id`, `audience` (whom an assertion is for, RFC 7523 section 3) and `stamp` are what a proof is made of.

@@ -12,12 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 from valetkey.errors import InvalidInput
 from valetkey.transport.exchange import Target, is_direct
+from valetkey.values import Unpicklable
 
 FIX = "write it as http://proxy:3128"
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
+class Proxy(Unpicklable):
     """Be a proxy and the hosts it is not for. `url` may hold a password."""
 
     url: str = field(default="", repr=False)

@@ -24,6 +24,7 @@ from valetkey.vault.copying import Progress, key_for, keyring_row, open_all, ope
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.places import BACKUP, MOVED, USED, Place, refuse_unused
+from valetkey.vault.private import private_folder
 from valetkey.vault.stores.bulk import KEYRING, Bulk, bulk_of
 from valetkey.vault.stores.rows import AuditRow, Row
 
@@ -242,7 +243,7 @@ def _into_file(file: Path, path: Path, highest: int | None) -> Path | None:
 def _restoring(file: Path, path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(path.parent)
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         shutil.copyfile(file, draft)
         yield draft

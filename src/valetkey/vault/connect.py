@@ -28,13 +28,21 @@ from valetkey.errors import (
     ValetkeyError,
     Weather,
 )
-from valetkey.oauth.authorize import Expected, authorization_url, code_request, read_redirect, scopes_to_ask, state_of
+from valetkey.oauth.authorize import (
+    AuthorizationCode,
+    Expected,
+    authorization_url,
+    code_request,
+    read_redirect,
+    scopes_to_ask,
+    state_of,
+)
 from valetkey.oauth.client import Client
 from valetkey.oauth.device import DeviceAuthorization, device_request, device_token_request, read_device
 from valetkey.oauth.pkce import challenge, verifier_from
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import GrantName, Provider
-from valetkey.values import Entry, Scopes, Secret
+from valetkey.values import Entry, Scopes, Secret, Unpicklable
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, load_app, stamp
@@ -76,7 +84,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class Started(Unpicklable):
     """Be a link for a person. The URL holds the state, so it is shown to that person only."""
 
     url: str = field(repr=False)
@@ -122,12 +130,16 @@ def begin(desk: Desk, name: str, wish: Wish, *, redirect_uri: str, binding: Secr
     return Started(url, name, datetime.fromtimestamp(pending.expires_at, UTC))
 
 
-def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
+def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connection]:
     """Take the answer that came to the redirect URI, redeem its code and keep the tokens.
+
+    The answer is better a Secret: it holds the code, and what stands in a frame is shown by tracebacks with locals.
 
     Raises CallbackRefused (what came is not for us), ConsentDenied, and the errors of a token request.
     """
-    pending = yield from _use(desk, answer, binding)
+    held = answer if isinstance(answer, Secret) else Secret(answer)
+    del answer
+    pending = yield from _use(desk, held, binding)
     name = f"{pending.app}/{pending.label}"
     try:
         app = yield from load_app(desk, pending.app)
@@ -139,7 +151,7 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
             redirect_uri=pending.redirect_uri,
             requires_iss=provider.asking.sends_iss,
         )
-        code = read_redirect(answer, expected, client)
+        code = read_redirect(held.reveal(), expected, client)
         wanted = Connection(
             app=pending.app,
             label=pending.label,
@@ -147,7 +159,7 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
             created_at=pending.started_at,
             asked=pending.asked,
             hosts=pending.hosts,
-            kept=dict(code.kept),
+            kept=_kept(code, provider),
         )
         place = yield from _place(desk, wanted)
         asked = yield from stamp()
@@ -160,9 +172,14 @@ def finish(desk: Desk, answer: str, *, binding: Secret) -> Plan[Connection]:
     return (yield from _keep_new(desk, place, tokens, provider, asked.now))
 
 
-def _use(desk: Desk, answer: str, binding: Secret) -> Plan[Pending]:
+def _kept(code: AuthorizationCode, provider: Provider) -> dict[str, str]:
+    """Return what a callback says beside the code. Where tokens may go is for the token endpoint to say, not for it."""
+    return {name: text for name, text in code.kept.items() if name not in provider.api.hosts_from}
+
+
+def _use(desk: Desk, answer: Secret, binding: Secret) -> Plan[Pending]:
     """Find the pending authorization of an answer and mark it used; raises CallbackRefused."""
-    state = state_of(answer)
+    state = state_of(answer.reveal())
     record = names.pending_record(state)
     entry = yield from load(record)
     if entry is None:

@@ -114,15 +114,20 @@ class Desk:
             raise InvalidInput(
                 f"app {app.name} has no private key", fix=f"valetkey app add {app.name} --replace --private-key FILE"
             )
-        text = app.private_key.reveal().strip()
-        if text.startswith("{"):
-            return Key.from_jwk(_object(text), alg=app.key_alg or None, kid=app.key_id or None)
-        return Key.from_pem(text, alg=app.key_alg or DEFAULT_KEY_ALG, kid=app.key_id or None)
+        try:
+            if app.private_key.reveal().lstrip().startswith("{"):
+                return Key.from_jwk(_object(app.private_key), alg=app.key_alg or None, kid=app.key_id or None)
+            return Key.from_pem(
+                app.private_key.reveal().strip(), alg=app.key_alg or DEFAULT_KEY_ALG, kid=app.key_id or None
+            )
+        except KeyRefused as refusal:
+            # The frames below hold the key, and tracebacks with locals would show it.
+            raise refusal.with_traceback(None) from None
 
 
-def _object(text: str) -> dict[str, object]:
+def _object(text: Secret) -> dict[str, object]:
     try:
-        found: dict[str, object] = msgspec.json.decode(text, type=dict[str, object])
+        found: dict[str, object] = msgspec.json.decode(text.reveal(), type=dict[str, object])
     except msgspec.MsgspecError:
         raise KeyRefused("the private key looks like a JWK, and is no JSON object") from None
     return found

@@ -163,7 +163,9 @@ class Keeper:
 
     def finish(self, answer: str, *, binding: Secret) -> ConnectionInfo:
         """Take what came to the redirect URI (the URL or its query) and keep the tokens it leads to."""
-        made = self.fly(("finish", object()), connect.finish(self._desk, answer, binding=binding)).result()
+        held = Secret(answer)
+        del answer  # it holds the code, and tracebacks with locals show what stands in a frame
+        made = self.fly(("finish", object()), connect.finish(self._desk, held, binding=binding)).result()
         return self._new(made)
 
     def connect_machine(self, name: str, grant: GrantName, *, wish: Wish | None = None) -> ConnectionInfo:

@@ -11,7 +11,7 @@ import binascii
 import contextlib
 import os
 import stat
-from typing import Final
+from typing import Final, NoReturn
 
 from valetkey.errors import KeyMissing, StoreUnavailable, VaultUnreadable
 from valetkey.vault.seal import KEY_BYTES, NONCE_BYTES
@@ -67,6 +67,10 @@ class KeyFile:
             return AESGCM(self._key).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
         except Exception:  # noqa: BLE001  # InvalidTag, or ValueError for a cut box: both mean "not what was wrapped"
             return None
+
+    def __reduce__(self) -> NoReturn:
+        message = f"a {type(self).__name__} is not pickled: the bytes would hold keys in the clear"
+        raise TypeError(message)
 
     def __repr__(self) -> str:
         return f"<KeyFile {self._where}>"

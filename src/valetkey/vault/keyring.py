@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from valetkey.errors import VaultDamaged, VaultUnreadable, WrongKey
 from valetkey.vault.seal import ID_BYTES, KEY_BYTES, Sealer
@@ -104,6 +104,10 @@ class Keyring:
         if plain is None or (len(plain) - ID_BYTES) % _KEY.size:
             return None
         return cls(vault_id, plain[:ID_BYTES], list(_KEY.iter_unpack(plain[ID_BYTES:])))
+
+    def __reduce__(self) -> NoReturn:
+        message = f"a {type(self).__name__} is not pickled: the bytes would hold keys in the clear"
+        raise TypeError(message)
 
     def __repr__(self) -> str:
         return f"<Keyring of vault {self.vault_id.hex()}, {len(self._keys)} keys>"

@@ -13,6 +13,7 @@ from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.places import USED, Place, refuse_unused
+from valetkey.vault.private import private_folder
 from valetkey.vault.recover import bring_home
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
@@ -91,7 +92,7 @@ def _created(place: Place, store: Store, key_file: Path | None) -> Entry:
 def make_folder(folder: Path) -> None:
     """Make the folder of a key, for its owner alone; raises StoreUnavailable."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as refusal:
         raise StoreUnavailable(
             f"the folder {folder} for the vault's key cannot be made: {refusal.strerror}",

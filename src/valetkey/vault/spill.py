@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from valetkey.values import Entry
+from valetkey.vault.private import new_file, private_folder
 
 _log = logging.getLogger("valetkey.vault")
 
@@ -35,10 +36,10 @@ class SpillFolder:
     def put(self, name: str, entry: Entry) -> None:
         """Keep an entry. Logs loudly when even that fails; the caller still gets its token."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self.folder)
             path = self._path(name)
-            draft = path.with_suffix(".draft")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            draft = path.with_suffix(f".{os.urandom(6).hex()}.draft")
+            with new_file(draft) as file:
                 file.write(msgspec.msgpack.encode(_Spilled(name, entry.state, entry.box)))
                 file.flush()
                 os.fsync(file.fileno())

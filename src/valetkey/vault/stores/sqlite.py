@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 from valetkey.audit.line import Line
 from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
+from valetkey.vault.private import new_file, private_folder, refuse_shared
 from valetkey.vault.stores.rows import millis, moment, read, span, written
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class SqliteStore:
                     fix="create it with `valetkey app add …`, or name another with --vault or VALETKEY_VAULT",
                 )
             _touch(path)
+        refuse_shared(path)
         store = cls(path)
         try:
             with store._connection() as connection:
@@ -231,8 +233,9 @@ def _said(refusal: OSError | ValueError) -> str:
 
 def _touch(path: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        private_folder(path.parent)
+        with suppress(FileExistsError):  # made by another process meanwhile: then it is looked at like any other
+            new_file(path).close()
     except OSError as refusal:
         raise VaultUnreadable(
             f"no vault can be created at {path}: {refusal.strerror}",

@@ -1,0 +1,55 @@
+"""Files and folders that are nobody else's: made so, and refused where they are not.
+
+The umask is not trusted, links are not followed where something is made, and what others can write is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from valetkey.errors import VaultUnreadable
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, each with mode 0700; raises OSError."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder.parent == folder:
+            break
+        folder = folder.parent
+    for made in reversed(missing):
+        made.mkdir(mode=0o700, exist_ok=True)
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Make a file that is not there yet, with mode 0600, and open it for writing; raises OSError."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK, 0o600), "wb")
+
+
+def refuse_shared(path: Path) -> None:
+    """Raise VaultUnreadable for a file that others could change, or that another user made for us."""
+    if os.name != "posix":
+        return
+    try:
+        found = path.stat()
+    except OSError:
+        return  # whoever opens it says what is wrong
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise VaultUnreadable(
+            f"{path} can be changed by others (mode {stat.S_IMODE(found.st_mode):04o})",
+            cause="whoever can write to this file can swap records or take them back to an older state",
+            fix=f"chmod 600 {path}",
+        )
+    # Root uses files of others on purpose: in containers, the folder that is mounted is somebody's.
+    if os.geteuid() and found.st_uid not in {0, os.geteuid()}:
+        raise VaultUnreadable(
+            f"{path} belongs to another user",
+            cause="its owner could change it, or made it to be used by mistake",
+            fix="use a vault of your own, or change its owner",
+        )
