@@ -12,7 +12,7 @@ READY := $(VENV)/ready
 PEERS := tests/peers/node/node_modules/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap peers run test check format bench fuzz torture docs demo clean
+.PHONY: help bootstrap peers run test simulate check format bench fuzz torture docs demo clean
 
 help: ## show the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ run: $(READY) ## the server with a sandbox provider on loopback, and what to typ
 
 test: $(READY) $(PEERS) ## the whole test suite (ARGS="-k refresh" to choose)
 	$(BIN)/python -m pytest $(ARGS)
+
+simulate: $(READY) ## the simulation of the vault (SEED=7 STEPS=2000000; ARGS="--episode N" replays one)
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 check: $(READY) ## lint, types, layers, house rules
 	$(BIN)/ruff check .

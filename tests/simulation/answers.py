@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from simulation.house import Task, moment
 from simulation.scenario import Hit, Spell
 from simulation.words import outcome, spell, words
-
 from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import ProviderTimeout, ProviderUnavailable, StoreUnavailable
 from valetkey.values import Request, Response
@@ -110,6 +109,7 @@ class Answers:
             return self._send(task, question, hit)
         if hit.kind == "stall":
             task.k -= 1
+            engine.watch.stalled(task)
             engine.push(engine.now + hit.seconds, engine.wake, task)
             return PARKED
         if hit.kind == "disk_full":
@@ -212,7 +212,9 @@ class Answers:
             with engine.watch.serving(task, exchange):
                 response = engine.world.provider(task.place).answer(exchange.request, engine.now)
             if engine.trace is not None:
-                engine.trace.append(f"{engine.clock()}      {task.place.partition('/')[0]}: {words(exchange.request)} → {words(response)}")
+                engine.trace.append(
+                    f"{engine.clock()}      {task.place.partition('/')[0]}: {words(exchange.request)} → {words(response)}"
+                )
             response = _AFTER.get(exchange.fault, response)
         if exchange.ghost:
             return

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from simulation.answers import Join
 from simulation.house import CALLBACK, Task, moment, redirect
 from simulation.watch import Violation
-
 from valetkey.effects import sleep
 from valetkey.errors import ValetkeyError
 from valetkey.values import Secret
@@ -93,7 +92,7 @@ def _connect(engine: Engine, task: Task, *, twice: bool = False) -> Script:
     return (yield from _finish(engine, task, answer, binding))
 
 
-def _finish(engine: Engine, task: Task, answer: str, binding: Secret) -> Script:
+def _finish(engine: Engine, task: Task, answer: Secret, binding: Secret) -> Script:
     plan = connect.finish(engine.world.desk, answer, binding=binding)
     return (yield Join(("finish", object()), "finish", lambda _: plan))
 

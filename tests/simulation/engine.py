@@ -18,7 +18,6 @@ from simulation.callers import SCRIPTS, at_start
 from simulation.house import Replica, Task, World
 from simulation.scenario import REPLICAS, Caller, Hit, Scenario, Spell
 from simulation.watch import Violation, Watch
-
 from valetkey.effects import Luck, Now, Sleep
 from valetkey.errors import ValetkeyError
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from simulation.provider import RefreshToken
-
 from valetkey.errors import (
     BadAnswer,
     CallbackRefused,
@@ -60,5 +59,9 @@ def unexpected(refusal: ValetkeyError | None, task: Task, watch: Watch) -> str:
     if refusal is None or isinstance(refusal, _ALWAYS):
         return ""
     if isinstance(refusal, _BY_FAULT):
-        return "" if watch.struck or task.kind in {"finish", "connect", "polling", "device"} else f"{refusal.code}, and no fault has struck"
+        return (
+            ""
+            if watch.struck or task.kind in {"finish", "connect", "polling", "device"}
+            else f"{refusal.code}, and no fault has struck"
+        )
     return f"{type(refusal).__name__}: {refusal}"

@@ -14,7 +14,6 @@ from typing import Any, Final
 from simulation.manners import MANNERS, described
 from simulation.provider import ModelProvider
 from simulation.scenario import Hit, Place, Scenario
-
 from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Send, Sleep, Spilled, Swap
 from valetkey.errors import VaultDamaged
 from valetkey.oauth.client import Client
@@ -126,10 +125,10 @@ class World:
         run(finish(self.desk, redirect(started.url, code), binding=binding), instant)
 
 
-def redirect(url: str, code: str) -> str:
+def redirect(url: str, code: str) -> Secret:
     """Return where the provider sends the browser, for the URL it was sent to."""
     state = url.partition("state=")[2].partition("&")[0]
-    return f"{CALLBACK}?state={state}&code={code}"
+    return Secret(f"{CALLBACK}?state={state}&code={code}")
 
 
 class Instant:
@@ -141,7 +140,7 @@ class Instant:
         self.now = now
         self.spilled = world.folder
 
-    def answer(self, question: Effect, /) -> Any:
+    def answer(self, question: Effect, /) -> Any:  # noqa: PLR0911  # a line for each question
         """Answer one question."""
         world = self.world
         match question:

@@ -14,7 +14,6 @@ from simulation.engine import Engine, calm_collector
 from simulation.rest import come_to_rest
 from simulation.scenario import Scenario, generate
 from simulation.watch import Violation
-
 from valetkey.vault import judge
 
 LOOK_AGAIN: Final = 1.0
@@ -42,7 +41,9 @@ class Result:
         self.failed += other.failed
 
 
-def play(scenario: Scenario, *, trace: list[str] | None = None, seen: Counter[str] | None = None) -> tuple[int, Violation | None]:
+def play(
+    scenario: Scenario, *, trace: list[str] | None = None, seen: Counter[str] | None = None
+) -> tuple[int, Violation | None]:
     """Play one episode to its rest; return its steps, and what did not hold."""
     look = judge.LOOK_AGAIN
     judge.LOOK_AGAIN = LOOK_AGAIN

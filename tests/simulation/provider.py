@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
 import msgspec
-from simulation.manners import Manner
 
+from simulation.manners import Manner
 from valetkey.values import Request, Response
 
 NEVER = float("inf")
@@ -30,6 +30,7 @@ class Grant:
     death: str = ""  # reuse, person, disconnect; empty while it lives
     revoked_at: float = NEVER
     issued: int = 0
+    redeemed_at: float = 0.0  # when it gave its first tokens
 
     def alive(self, now: float) -> bool:
         """Say whether tokens of this grant may still be good."""
@@ -75,7 +76,9 @@ class ModelProvider:
     grants: list[Grant] = field(default_factory=list)
     refreshes: dict[str, RefreshToken] = field(default_factory=dict)
     accesses: dict[str, AccessToken] = field(default_factory=dict)
-    codes: dict[str, tuple[Grant, float]] = field(default_factory=dict)  # and the time from which a code can be redeemed
+    codes: dict[str, tuple[Grant, float]] = field(
+        default_factory=dict
+    )  # and the time from which a code can be redeemed
     reused: Callable[[RefreshToken], None] = lambda _: None  # told before a refresh token is spent once more
     machines: dict[str, Grant] = field(default_factory=dict)
 
@@ -174,6 +177,7 @@ class ModelProvider:
         self, grant: Grant, refresh: RefreshToken | None, now: float, *, shown: bool = True
     ) -> dict[str, object]:
         number = len(self.accesses) + 1
+        grant.redeemed_at = grant.redeemed_at or now
         odd = self.odd and number % 3 == 0
         access = AccessToken(
             name=f"AT{number}.g{grant.number}",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from simulation.callers import get, obtained
-from simulation.watch import Violation, refresh_of
-
+from simulation.knowledge import refresh_of
+from simulation.watch import Violation
 from valetkey.vault.judge import Demand
 from valetkey.vault.names import CONNECTIONS
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from simulation.honesty import explains, unexpected
+from simulation.knowledge import LEASE, Row, Spending, access_of, known_of, member, refresh_of, spent_by
 from simulation.provider import AccessToken, ModelProvider, RefreshToken
-
 from valetkey.effects import Spill, Swap
 from valetkey.errors import NeedsReconnect, ValetkeyError
 from valetkey.values import Entry, Request, Response
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from simulation.answers import Exchange
     from simulation.engine import Engine
     from simulation.house import Task
-
-LEASE: Final = 45.0
-"""Seconds a claim may keep others waiting; what docs promise, not what renew.py says."""
 
 SLACK: Final = 3.0
 """Seconds more: a look each second, and the steps in between."""
@@ -42,56 +37,6 @@ class Violation(Exception):
     def __init__(self, rule: str, what: str) -> None:
         super().__init__(f"{rule}: {what}")
         self.rule = rule
-
-
-@dataclass(eq=False)
-class Spending:
-    """Be one request that spends a refresh token, from its sending to the saving of its answer."""
-
-    refresh: str
-    sent_at: float
-    lease_until: float
-    processed: bool = False
-    settled_at: float = 0.0
-    trouble: set[str] = field(default_factory=set)
-
-    def excused(self, now: float, skew: float) -> bool:
-        """Say whether it explains that somebody spends the same refresh token once more."""
-        if self.trouble:
-            return True
-        lapsed = now + skew >= self.lease_until
-        return lapsed and (not self.settled_at or self.settled_at + skew >= self.lease_until)
-
-
-@dataclass(eq=False)
-class Known:
-    """Be what is known of a task: what it claimed and spends, since when, and what it was answered."""
-
-    claimed: str = ""
-    before: str = ""  # the access token that was held when it claimed
-    since: float = 0.0
-    suspended: bool = False
-    lease_until: float = 0.0
-    spending: Spending | None = None
-    store_failed: bool = False
-    waits_for: str = ""
-    waited: float = 0.0
-    answers: list[tuple[AccessToken, float, str]] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Row:
-    """Be a connection's record as the store holds it, and what it held before."""
-
-    version: int = 0
-    connection: Connection | None = None
-    owner: str = ""
-    leased_at: float = 0.0
-    changed_at: float = 0.0
-    changed_by: Task | None = None
-    removed_at: float = 0.0
-    removed: Connection | None = None
-    revoked_at: float = 0.0
 
 
 class Watch:
@@ -119,11 +64,13 @@ class Watch:
 
     def sent(self, task: Task, request: Request) -> None:
         """Remember a request that spends a refresh token."""
-        name = _spent(request)
-        known = _known(task)
+        name = spent_by(request)
+        known = known_of(task)
         known.since = known.since or self.engine.now
         if name:
             known.spending = Spending(name, self.engine.now, known.lease_until)
+            if known.stalled:
+                known.spending.trouble.add("stall")
             self.spendings.setdefault(name, []).append(known.spending)
             if known.claimed != name:
                 raise Violation("unclaimed", f"{task.title} sends {name} without having claimed it")
@@ -131,8 +78,8 @@ class Watch:
     @contextmanager
     def serving(self, task: Task, exchange: Exchange) -> Iterator[None]:
         """Watch a provider obey a request."""
-        known = _known(task)
-        self._serving = known.spending if _spent(exchange.request) else None
+        known = known_of(task)
+        self._serving = known.spending if spent_by(exchange.request) else None
         if exchange.fault in {"lost", "late", "error_after", "html_after"} and self._serving is not None:
             self._serving.trouble.add(exchange.fault)
         yield
@@ -153,14 +100,14 @@ class Watch:
 
     def delivered(self, task: Task, request: Request, response: Response, *, late: bool) -> None:
         """Remember what an answer brought to a plan; `late`: its process was suspended, time-outs and all."""
-        known = _known(task)
+        known = known_of(task)
         known.suspended = late
         self.struck = self.struck or response.status not in {200, 400}
         if response.status >= 500 or response.status == 429:
             self._doubt(task, "server_error")
         if response.status != 200 or not request.url.endswith("/token"):
             return
-        name = _member(response, "access_token")
+        name = member(response, "access_token")
         if not name:
             self.struck = True
             self._doubt(task, "bad_answer")
@@ -170,7 +117,7 @@ class Watch:
     def unanswered(self, task: Task) -> None:
         """Remember that a plan was told that no answer came."""
         self.struck = True
-        known = _known(task)
+        known = known_of(task)
         if known.spending is not None:
             known.spending.trouble.add("lost")
         self._doubt(task, "lost")
@@ -185,7 +132,12 @@ class Watch:
         if question.entry is None:
             if task.kind != "disconnect":
                 raise Violation("deleted", f"{task.title} removed the record of {name}")
-            row.removed_at, row.removed, row.connection, row.version = now, before, None, max(row.version, question.seen)
+            row.removed_at, row.removed, row.connection, row.version = (
+                now,
+                before,
+                None,
+                max(row.version, question.seen),
+            )
             return
         entry = self.engine.world.store.load(question.name)
         if entry is None or entry.version <= row.version:
@@ -208,30 +160,34 @@ class Watch:
             if before is not None and before.lease is not None:
                 self.doubts.setdefault(refresh_of(before), set()).add("late")  # taken over from who did not finish
             row.owner, row.leased_at = lease.owner, self.engine.now
-            known = _known(task)
-            known.claimed, known.lease_until, known.since = refresh_of(after), lease.until, self.engine.now
+            known = known_of(task)
+            known.claimed, known.lease_until, known.since = refresh_of(after), task.now_at + LEASE, self.engine.now
             known.before = access_of(after)
 
     def _answered_saved(self, task: Task, after: Connection) -> None:
         known = task.record
-        if known is not None and known.spending is not None and known.answers:
-            if known.answers[-1][0].name == access_of(after):
-                known.spending.settled_at = self.engine.now
+        if known is None or known.spending is None or not known.answers:
+            return
+        if known.answers[-1][0].name == access_of(after):
+            known.spending.settled_at = self.engine.now
 
     def _compared(self, task: Task, before: Connection, after: Connection) -> None:
         """Check that a record lost nothing, and went forward."""
         old, new = self._refresh(refresh_of(before)), self._refresh(refresh_of(after))
         if old is not None and new is None and before.grant == after.grant:
             raise Violation("refresh_dropped", f"{task.title} dropped {old.name}")
-        if old is not None and new is not None and old.grant is new.grant and new.number < old.number:
-            if old.parent is not new.parent:
-                raise Violation("went_back", f"{task.title} put {new.name} over {old.name}")
+        same = old is not None and new is not None and old.grant is new.grant and old.parent is not new.parent
+        if same and new.number < old.number:
+            raise Violation("went_back", f"{task.title} put {new.name} over {old.name}")
         was, now_held = self._access(access_of(before)), self._access(access_of(after))
         if was is not None and now_held is not None and was.grant is now_held.grant and old is new:
             if now_held.number < was.number and new is not None:  # without one, nothing is lost by it
                 raise Violation("went_back", f"{task.title} put {now_held.name} over {was.name}")
             if before.revoked_at and not after.revoked_at and now_held.refresh is not None:
                 raise Violation("unrevoked", f"{task.title} made {now_held.name} usable again")
+        both = was is not None and now_held is not None and task.kind not in _CONSENTS
+        if both and self._later(was, now_held):
+            raise Violation("went_back", f"{task.title} put {now_held.name} over {was.name}, of a later consent")
         trouble = after.trouble
         if trouble is not None and trouble.sort == "grant" and (before.trouble is None or before.trouble != trouble):
             self._given_up(after, trouble.reason)
@@ -255,7 +211,7 @@ class Watch:
         """Check that nobody waits for a lease that is over."""
         if task.kind != "obtain" or (task.record is not None and (task.record.answers or task.record.claimed)):
             return
-        known, lease = _known(task), self.rows[task.place].connection
+        known, lease = known_of(task), self.rows[task.place].connection
         owner = lease.lease.owner if lease is not None and lease.lease is not None else ""
         if owner != known.waits_for:
             known.waits_for, known.waited = owner, 0.0
@@ -265,7 +221,7 @@ class Watch:
 
     def spilled(self, task: Task, question: Spill) -> None:
         """Remember that a token went beside the store."""
-        known = _known(task)
+        known = known_of(task)
         if known.spending is not None:
             known.spending.settled_at = self.engine.now
             if not self.engine.world.shared:
@@ -281,7 +237,7 @@ class Watch:
         if access is None or row.connection is None or row.revoked_at:
             return
         held = self._access(access_of(row.connection))
-        older = held is not None and held.grant.number < access.grant.number
+        older = held is not None and self._later(access, held)
         if older or not self._covers(row.connection, access, access.name):
             raise Violation("answer_dropped", f"{task.title} dropped {access.name}, which was spilled")
 
@@ -297,10 +253,17 @@ class Watch:
         if known.spending is not None and not known.spending.settled_at:
             known.spending.trouble.add("crash")
 
+    def stalled(self, task: Task) -> None:
+        """Remember that a task stood still, its clock running."""
+        known = known_of(task)
+        known.stalled = True
+        if known.spending is not None and not known.spending.settled_at:
+            known.spending.trouble.add("stall")
+
     def store_failed(self, task: Task) -> None:
         """Remember that a plan was told that the store, or the log, is down."""
         self.struck = True
-        _known(task).store_failed = True
+        known_of(task).store_failed = True
         if task.record is not None and task.record.claimed:
             self._doubt(task, "store")
         else:
@@ -320,7 +283,7 @@ class Watch:
             self.engine.world.provider(place).end(token.grant, "person", self.engine.now)
 
     def _doubt(self, task: Task, why: str) -> None:
-        known = _known(task)
+        known = known_of(task)
         if known.claimed:
             self.doubts.setdefault(known.claimed, set()).add(why)
 
@@ -350,7 +313,7 @@ class Watch:
         if token is None or token.grant.connection != task.place:
             raise Violation("mixed_up", f"{task.title} was given {name}")
         late = task.now_at - token.expires_at - 2 * self.skew
-        suspended = task.record is not None and task.record.suspended
+        suspended = task.record is not None and (task.record.suspended or task.record.stalled)
         if token.said and late >= 0 and not suspended:
             raise Violation("expired", f"{task.title} was given {name}, {late:.3f} s after its end")
         row = self.rows[task.place]
@@ -369,13 +332,17 @@ class Watch:
             return
         folder = task.replica.folder.get(CONNECTIONS + task.place)
         beside = None if folder is None else self.desk.connection(task.place, folder)
-        if not any(held is not None and self._covers(held, access, before) for held in (row.connection, beside)):
+        known = known_of(task)
+        stalled = known.stalled or known.suspended
+        kept = [held for held in (row.connection, beside) if held is not None]
+        if not any(self._covers(held, access, before, stalled=stalled) for held in kept):
             raise Violation("answer_dropped", f"{task.title} was answered {access.name}, and nobody kept it")
 
-    def _covers(self, held: Connection, access: AccessToken, before: str) -> bool:
+    def _covers(self, held: Connection, access: AccessToken, before: str, *, stalled: bool = False) -> bool:
         """Say whether a record holds this answer, or one that came later, or one of another consent.
 
-        Where no refresh token is replaced, any other renewal since `before` does as well.
+        Where no refresh token is replaced, any other renewal since `before` does as well; and for an answer to who stood
+        still, whatever is still good.
         """
         mine = self._access(access_of(held))
         if mine is None or mine.grant is not access.grant:
@@ -385,7 +352,14 @@ class Watch:
         token = self._refresh(refresh_of(held))
         if token is None:
             return False
+        if stalled and self._provider(token).usable(token.name, self.engine.now):
+            return True
         return token.number >= access.refresh.number or token.parent is access.refresh.parent
+
+    def _later(self, one: AccessToken, other: AccessToken) -> bool:
+        """Say whether one token is of a consent that is clearly later than the other's."""
+        between = one.grant.redeemed_at - other.grant.redeemed_at
+        return one.refresh is not None and other.refresh is not None and between > 60.0 + 2 * self.skew
 
     # ── the truth ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -397,36 +371,3 @@ class Watch:
 
     def _access(self, name: str) -> AccessToken | None:
         return next((p.accesses[name] for p in self.engine.world.providers.values() if name in p.accesses), None)
-
-
-def access_of(connection: Connection) -> str:
-    """Return the name of a connection's access token, empty if it has none."""
-    return connection.tokens.access.reveal() if connection.tokens is not None else ""
-
-
-def refresh_of(connection: Connection) -> str:
-    """Return the name of a connection's refresh token, empty if it has none."""
-    tokens = connection.tokens
-    return tokens.refresh.reveal() if tokens is not None and tokens.refresh is not None else ""
-
-
-def _known(task: Task) -> Known:
-    if task.record is None:
-        task.record = Known()
-    known: Known = task.record
-    return known
-
-
-def _spent(request: Request) -> str:
-    """Return the refresh token that a request spends, empty if it spends none."""
-    if not request.url.endswith("/token"):
-        return ""
-    body = request.body.decode()
-    return body.partition("refresh_token=")[2].partition("&")[0] if "grant_type=refresh_token" in body else ""
-
-
-def _member(response: Response, name: str) -> str:
-    try:
-        return str(msgspec.json.decode(response.body, type=dict[str, object]).get(name, ""))
-    except msgspec.DecodeError:
-        return ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from simulation.scenario import Spell
 
-from valetkey.effects import Load, Luck, Note, Now, Send, Sleep, Spill, Swap
+from simulation.scenario import Spell
+from valetkey.effects import Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import NeedsReconnect, ValetkeyError
 from valetkey.values import Entry, Request, Response
 from valetkey.vault.desk import Desk
@@ -16,7 +16,7 @@ from valetkey.vault.names import CONNECTIONS
 from valetkey.vault.records import Connection
 
 
-def words(question: object, answer: object = None, desk: Desk | None = None) -> str:
+def words(question: object, answer: object = None, desk: Desk | None = None) -> str:  # noqa: C901, PLR0911  # a line for each question
     """Return a question, and its answer if there is one, as one line."""
     match question:
         case Load(name):
@@ -36,6 +36,8 @@ def words(question: object, answer: object = None, desk: Desk | None = None) -> 
             return f"now → {answer:%d %H:%M:%S.%f}" if answer is not None else "now"
         case Luck(size):
             return f"luck {size}"
+        case Spilled(name):
+            return f"look for what was spilled of {_short(name)} → {_entry(name, answer, desk, saved=True)}"
         case Request():
             return _request(question)
         case Response():

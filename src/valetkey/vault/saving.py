@@ -60,7 +60,8 @@ def newer(current: Connection, renewed: Connection) -> bool:
     if fingerprint(held) != renewed.spent or current.revoked_at:
         return True
     # A refresh token that does not rotate stays the same: there the renewal that was saved first is the later one.
-    return held == renewed.refresh_token(renewed.spent_part) and current.generation >= renewed.generation
+    stays = fingerprint(renewed.refresh_token(renewed.spent_part)) == renewed.spent
+    return stays and current.generation >= renewed.generation
 
 
 def merged(current: Connection, renewed: Connection) -> Connection:

@@ -1,0 +1,183 @@
+"""Bugs planted into the vault, one at a time: the simulation must catch each, or it proves little.
+
+Each replaces names of the real modules while it is planted; a name that is gone is an error, so that no bug is planted
+beside the code. One (the refresh that dies with its caller) is planted into the scheduler, whose part of flights.py
+it is. What may not be here: bugs that nobody would write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest.mock import patch
+
+import msgspec
+
+from simulation.engine import Engine
+from simulation.house import Task
+from simulation.play import Result, play_many
+from valetkey.effects import note, now, swap
+from valetkey.errors import BadAnswer, GrantRefused, StoreUnavailable, Weather
+from valetkey.vault import judge, recover, renew, saving
+from valetkey.vault.judge import Wait, token_of
+from valetkey.vault.records import Lease
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Be a bug: what it is called, what it is, and which names it replaces by what."""
+
+    name: str
+    about: str
+    planted: tuple[tuple[Any, str, Any], ...]
+
+
+@contextmanager
+def plant(mutant: Mutant) -> Iterator[None]:
+    """Have a bug in the code for a while; raises AttributeError if what it replaces is not there."""
+    with ExitStack() as stack:
+        for owner, name, value in mutant.planted:
+            stack.enter_context(patch.object(owner, name, value))
+        yield
+
+
+def caught(mutant: Mutant, seed: int, steps: int) -> Result:
+    """Play with a bug until something does not hold."""
+    with plant(mutant):
+        return play_many(seed, steps)
+
+
+def _spoilt_by_oddities(read: Callable[..., Any]) -> Callable[..., Any]:
+    def reading(*args: Any, **kwargs: Any) -> Any:
+        answer = read(*args, **kwargs)
+        if answer.oddities:
+            raise BadAnswer("expires_in is no number")
+        return answer
+
+    return reading
+
+
+def _weather_for_good(read: Callable[..., Any]) -> Callable[..., Any]:
+    def reading(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return read(*args, **kwargs)
+        except Weather as passing:
+            raise GrantRefused(passing.message) from passing
+
+    return reading
+
+
+def _told_first(keep: Callable[..., Any]) -> Callable[..., Any]:
+    def keeping(desk: Any, version: int, renewed: Any, *, replaces: bool = False) -> Any:
+        yield from note("refresh.answered", renewed.name)
+        return (yield from keep(desk, version, renewed, replaces=replaces))
+
+    return keeping
+
+
+def _kept_once(desk: Any, version: int, renewed: Any, *, replaces: bool = False) -> Any:
+    del replaces
+    moment = (yield from now()).timestamp()
+    if not (yield from swap(f"connection/{renewed.name}", version, desk.seal_connection(renewed, moment))):
+        raise StoreUnavailable("somebody was faster")
+    return renewed
+
+
+def _forgets(token_set: Callable[..., Any]) -> Callable[..., Any]:
+    def making(answer: Any, moment: float, asked: Any, before: Any) -> Any:
+        return msgspec.structs.replace(token_set(answer, moment, asked, before), refresh=answer.refresh_token)
+
+    return making
+
+
+def _deletes(failed: Callable[..., Any]) -> Callable[..., Any]:
+    def failing(claim: Any, refusal: Any, fallback: Any) -> Any:
+        if isinstance(refusal, GrantRefused):
+            yield from swap(claim.record, claim.version, None)
+        return (yield from failed(claim, refusal, fallback))
+
+    return failing
+
+
+def _waits(judged: Callable[..., Any]) -> Callable[..., Any]:
+    def judging(connection: Any, moment: float, demand: Any) -> Any:
+        verdict = judged(connection, moment, demand)
+        open_elsewhere = connection.intent is not None and connection.intent.fate == "open"
+        return Wait(1.0) if open_elsewhere and isinstance(verdict, judge.Renew) else verdict
+
+    return judging
+
+
+def _never_home(desk: Any, record: str, spilled: Any) -> Any:
+    yield from now()
+    del desk, record, spilled
+    return False
+
+
+def _nothing_spilled(name: str, entry: Any) -> Any:
+    yield from now()
+    del name, entry
+
+
+def _undying(tokens: Any, moment: float, demand: Any) -> Any:
+    del moment, demand
+    return None if tokens is None else token_of(tokens)
+
+
+def _leave_with_all(engine: Engine, task: Task) -> None:
+    if not task.alive:
+        return
+    engine.drop(task)
+    for key, flight in list(task.replica.flights.items()):
+        if not any(waiting.alive for waiting in flight.waiters):
+            engine.drop(flight)
+            del task.replica.flights[key]
+
+
+MUTANTS: Final = (
+    Mutant("no lease", "a claim keeps nobody out", ((renew, "Lease", lambda owner, _: Lease(owner, 0.0)),)),
+    Mutant(
+        "no fencing",
+        "a late answer is saved over whatever is there",
+        ((saving, "newer", lambda *_: False), (saving, "merged", lambda _, renewed: renewed)),
+    ),
+    Mutant(
+        "save after judging",
+        "an odd member beside the token makes the answer a bad one",
+        ((renew, "read_token", _spoilt_by_oddities(renew.read_token)),),
+    ),
+    Mutant("log before save", "the log is told of the answer first", ((renew, "keep", _told_first(renew.keep)),)),
+    Mutant(
+        "refresh in the caller's task",
+        "a caller that leaves takes the refresh with it",
+        ((Engine, "_leaves", _leave_with_all),),
+    ),
+    Mutant("save not retried", "an answer is saved at the first attempt or not", ((renew, "keep", _kept_once),)),
+    Mutant("nothing spilled", "an answer that cannot be saved is dropped", ((saving, "spill", _nothing_spilled),)),
+    Mutant(
+        "spill never brought home",
+        "what was spilled stays where it is",
+        ((recover, "recover", _never_home), (renew, "recover", _never_home)),
+    ),
+    Mutant(
+        "spill over newer",
+        "what was spilled is saved over whatever is there",
+        ((recover, "_outdated", lambda *_: False), (recover, "merged", lambda _, kept: kept)),
+    ),
+    Mutant("no intent", "nothing says that a token is about to be spent", ((renew, "Intent", lambda **_: None),)),
+    Mutant(
+        "refresh token dropped",
+        "an answer without a refresh token leaves none",
+        ((renew, "token_set", _forgets(renew.token_set)),),
+    ),
+    Mutant("deletes", "invalid_grant removes the record", ((renew, "_failed", _deletes(renew._failed)),)),
+    Mutant("waits for ever", "an open intent is waited for, lease or not", ((renew, "judge", _waits(renew.judge)),)),
+    Mutant(
+        "weather is final",
+        "a 503 is taken for invalid_grant",
+        ((renew, "read_token", _weather_for_good(renew.read_token)),),
+    ),
+    Mutant("expiry ignored", "a token is handed out after its end", ((judge, "_alive", _undying),)),
+)
