@@ -159,7 +159,7 @@ def test_a_try_takes_another_port_where_the_usual_one_is_taken(monkeypatch, tmp_
 def asked(**changes) -> serve.Asked:
     nothing = {"host": "127.0.0.1", "port": None, "public_url": "", "sandbox": False, "sandbox_port": None}
     nothing |= {"try_": False, "tls_cert": None, "tls_key": None, "behind_tls_proxy": False, "access_log": None}
-    nothing |= {"operator_key_file": None}
+    nothing |= {"operator_key_file": None, "keep": True}
     return serve.Asked(**{**nothing, **changes})
 
 

@@ -376,6 +376,8 @@ def test_a_connection_is_shown_with_everything_but_its_secrets(scene, keeper):
         },
         "access_fingerprint": Secret("access-1").fingerprint(),
         "refresh_fingerprint": Secret("refresh-1").fingerprint(),
+        "forecasts": [],
+        "drift": [],
     }
     msgspec.json.encode(told)
 

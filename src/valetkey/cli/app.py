@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -65,6 +66,8 @@ class NewApp:
     device_url: str
     revoke_url: str
     introspect_url: str
+    secret_expires: datetime | None
+    testing: bool | None
     replace: bool
 
     def urls(self) -> dict[str, str]:
@@ -105,6 +108,15 @@ class NewApp:
 @click.option("--device-url", default="", metavar="URL", help="Its device authorization endpoint.")
 @click.option("--revoke-url", default="", metavar="URL", help="Its revocation endpoint.")
 @click.option("--introspect-url", default="", metavar="URL", help="Its introspection endpoint.")
+@click.option(
+    "--secret-expires",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="The day the client secret ends (2026-12-31), for `valetkey forecast`.",
+)
+@click.option(
+    "--testing/--published", "testing", default=None, help="Whether the provider still has the app in testing (Google)."
+)
 @click.option("--replace", is_flag=True, help="Change an app that is there; its connections stay.")
 def add(session: Session, given: NewApp) -> None:
     """Keep a registration under NAME, for PROVIDER (default: the provider called NAME).
@@ -153,6 +165,8 @@ def _read(given: NewApp) -> App:
         audience=given.audience,
         hosts=given.hosts,
         authorize_params=pairs(given.authorize_params, "--authorize-param"),
+        secret_expires_at=given.secret_expires.replace(tzinfo=UTC).timestamp() if given.secret_expires else None,
+        testing=given.testing,
     )
 
 
@@ -257,6 +271,8 @@ def show(session: Session, *, name: str) -> None:
             "device endpoint": ends.device,
             "revocation endpoint": ends.revoke,
             "added": moment(info.created_at),
+            "secret ends": moment(info.secret_expires_at),
+            "in testing": {None: "", True: "yes", False: "no"}[info.testing],
         }
     )
 

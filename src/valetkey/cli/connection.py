@@ -96,6 +96,19 @@ def show(session: Session, *, name: str) -> None:
         out()
         out("what went wrong last:")
         facts({f"  {key}": value for key, value in info.trouble.items()})
+    _show_outlook(info)
+
+
+def _show_outlook(info: ConnectionInfo) -> None:
+    if info.forecasts:
+        out()
+        out("what is to come:")
+        for one in info.forecasts:
+            out(f"  {moment(one.when)}, {one.sure}: {clean(one.what)}")
+    if info.drift:
+        out()
+        out("what the provider does otherwise than the catalogue says (valetkey goes by what it does):")
+        facts({f"  {one.fact}": f"{one.seen}; the catalogue says: {one.catalogue}" for one in info.drift})
 
 
 @connection.command()

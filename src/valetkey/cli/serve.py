@@ -6,6 +6,7 @@ What may not be here: routes (web/), and imports of the server's packages at sta
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from valetkey.library import Vault
     from valetkey.testing.sandbox import Sandbox
     from valetkey.vault.places import Place
+    from valetkey.web.door import Door
     from valetkey.web.serving import Tls
 
 PORT: Final = 8400
@@ -46,6 +48,7 @@ class Asked:
     behind_tls_proxy: bool
     operator_key_file: Path | None
     access_log: bool | None
+    keep: bool
 
 
 @click.command(cls=FormCommand, form=Asked)
@@ -66,11 +69,19 @@ class Asked:
     help="The operator's key, made if it is not there [default: beside the vault].",
 )
 @click.option("--access-log/--no-access-log", default=None, help="One line per request, without its query.")
+@click.option(
+    "--keep/--no-keep",
+    default=True,
+    show_default=True,
+    help="Keep connections fresh beside serving, as `valetkey keep` does.",
+)
 def serve(session: Session, asked: Asked) -> None:
     """Run the server: pages to connect by, the callback, health. Ctrl-C ends it.
 
-    It listens on loopback. Another --host needs TLS, its own or that of a proxy in front, and --public-url; the pages
-    then ask for the operator's key, which lies in a file that only you can read.
+    It listens on loopback. Another --host needs TLS, its own or that of a proxy in front, and --public-url.
+
+    The pages are for who holds the operator's key, which lies in a file that only you can read: on loopback too, for
+    every user of the machine can knock there. On a terminal a link is shown that opens them once, without typing.
     """
     _check(asked)
     try:
@@ -91,13 +102,15 @@ def serve(session: Session, asked: Asked) -> None:
         public_url = _public_url(asked, listener)
         vault = stack.enter_context(_vault(session, given))
         sandbox = _sandbox(asked, vault, public_url, stack)
-        key_file = None if _only_here(asked, public_url) else _operator_key_file(asked, place)
-        key = door.operator_key(key_file) if key_file else None
-        site = routes.Site(AsyncVault(vault), public_url, sandbox.url if sandbox else "", key)
+        key_file = _operator_key_file(asked, place)
+        entry = door.Door(door.operator_key(key_file))
+        site = routes.Site(AsyncVault(vault), public_url, entry, sandbox.url if sandbox else "")
         server = serving.server(app.create_app(site), tls=_tls(asked))
         _log(asked)
-        told = Told(public_url, place.shown, sandbox.url if sandbox else "", str(key_file or ""))
-        _announce(session, told, trial=asked.try_)
+        told = Told(public_url, place.shown, sandbox.url if sandbox else "", str(key_file))
+        _announce(session, told, trial=asked.try_, link=_link(entry, public_url))
+        if asked.keep:
+            stack.enter_context(vault.keeping())
         server.run(sockets=[listener])
     if not session.json:
         say("stopped")
@@ -124,11 +137,6 @@ def _check(asked: Asked) -> None:
         parts = urlsplit(secure_url(asked.public_url, "public URL"))
         if parts.path not in {"", "/"} or parts.query:
             raise InvalidInput("the public URL has a path", fix="give the origin only: https://auth.example.com")
-
-
-def _only_here(asked: Asked, public_url: str) -> bool:
-    """Say whether nobody but this machine can reach the pages."""
-    return is_loopback(asked.host) and is_loopback(urlsplit(public_url).hostname or "") and not asked.behind_tls_proxy
 
 
 def _tls(asked: Asked) -> Tls | None:
@@ -224,14 +232,19 @@ class Told:
     operator_key_file: str
 
 
-def _announce(session: Session, told: Told, *, trial: bool) -> None:
+def _link(entry: Door, public_url: str) -> str:
+    """Return a link that opens the pages once, for a terminal; what else may read our output may be kept as a log."""
+    return f"{public_url}/enter#{entry.link().reveal()}" if sys.stdout.isatty() else ""
+
+
+def _announce(session: Session, told: Told, *, trial: bool, link: str) -> None:
     if session.json:
         more = {"redirect_uri": f"{told.url}/callback", "health": f"{told.url}/health"}
         out_json({**asdict(told), **more})
     elif trial:
         from valetkey.cli.trial import what_to_type
 
-        out(what_to_type(told.url, told.sandbox, told.vault))
+        out(what_to_type(told.sandbox, told.vault, link or f"{told.url}/", told.operator_key_file))
     else:
         out(f"valetkey serves {clean(told.vault)} at {told.url}/")
         facts(
@@ -240,5 +253,6 @@ def _announce(session: Session, told: Told, *, trial: bool) -> None:
                 "  health": f"{told.url}/health",
                 "  sandbox": told.sandbox,
                 "  operator's key": told.operator_key_file,
+                "  your way in, once": link,
             }
         )

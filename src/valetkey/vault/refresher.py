@@ -19,7 +19,7 @@ from random import SystemRandom
 from typing import Final
 from urllib.parse import urlsplit
 
-from valetkey.errors import StoreUnavailable, UsageError, ValetkeyError, Weather
+from valetkey.errors import UsageError, ValetkeyError, Weather
 from valetkey.providers.schema import Provider
 from valetkey.run import run
 from valetkey.vault import names
@@ -133,11 +133,12 @@ class Refresher:
             bring_home(self._desk, self._world)
             self._more = self._look()
             pause = MORE_SECONDS if self._more else self._until_next()
-        except StoreUnavailable as refusal:
+        except Exception as refusal:  # noqa: BLE001  # whatever it is, what falls due tomorrow must still be renewed
             self._store_failures += 1
             pause = min(SHUN_FIRST, 2.0 ** min(self._store_failures, 10))
             self._more = False
-            _log.warning("the vault cannot be read, and is tried again in %.0f seconds: %s", pause, refusal)
+            said = refusal if isinstance(refusal, ValetkeyError) else type(refusal).__name__
+            _log.warning("the vault cannot be read, and is tried again in %.0f seconds: %s", pause, said)
         else:
             self._store_failures = 0
         self._look_at = time.monotonic() + pause

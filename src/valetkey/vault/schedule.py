@@ -105,7 +105,7 @@ def _say_over(desk: Desk, connection: Connection, version: int, moment: float) -
     """Write down that an access token has ended which nothing can renew."""
     over = Trouble(
         sort="grant",
-        code="no_refresh_token",
+        code="needs_reconnect",
         reason="no_refresh_token",
         message="the access token is used up, and the provider gave no refresh token",
         cause="the provider gives none, or wants a scope or parameter for it that this app does not send",

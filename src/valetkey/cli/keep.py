@@ -1,0 +1,81 @@
+"""`valetkey keep`: renew what falls due and tell those who listen, until Ctrl-C. What may not be here: how."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from valetkey.cli.base import Command, Session
+from valetkey.cli.show import clean, out, say
+
+if TYPE_CHECKING:
+    from valetkey.vault.pace import Kept, Tally
+
+
+@click.command(cls=Command)
+@click.option("--once", is_flag=True, help="Do what is due now, then end; for cron.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="How much to do at the same time."
+)
+@click.pass_obj
+def keep(session: Session, *, once: bool, concurrency: int) -> None:
+    """Keep connections fresh: renew ahead of expiry, keep unused ones alive, tell of trouble.
+
+    It runs until Ctrl-C or SIGTERM and then finishes what is under way. Any number may run on one vault; they share
+    the work. `valetkey serve` does the same beside serving.
+    """
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    with session.open() as vault, _stopped_by_signals() as stop:
+        if not once and not session.json:
+            say(f"keeping {sum(vault.states().values())} connections fresh; Ctrl-C ends it")
+
+        def report(kept: Kept) -> None:
+            try:
+                out(_json_line(kept) if session.json else _line(kept))
+            except BrokenPipeError:
+                stop.set()  # nobody reads any more, so nobody would know that it runs
+
+        tally = vault.keep(stop, once=once, concurrency=concurrency, report=report)
+    if not session.json:
+        say(_summary(tally))
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and SIGTERM set; the second signal ends at once, as if this were not here."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _line(kept: Kept) -> str:
+    detail = f"  {clean(kept.detail)}" if kept.detail else ""
+    return f"{kept.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}  {kept.what:<11}  {clean(kept.subject)}{detail}"
+
+
+def _json_line(kept: Kept) -> str:
+    told = {"at": kept.at.isoformat(timespec="milliseconds"), "what": kept.what, "subject": kept.subject}
+    return msgspec.json.encode({**told, **({"detail": kept.detail} if kept.detail else {})}).decode()
+
+
+def _summary(tally: Tally) -> str:
+    done = ", ".join(f"{count} {what}" for what, count in sorted(tally.counts.items()))
+    return done or "nothing was due"
