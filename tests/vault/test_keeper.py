@@ -535,3 +535,17 @@ def test_one_damaged_record_hides_no_other_and_can_be_removed(sandbox_vault):
         vault.disconnect("sb/alice")
     assert vault.disconnect("sb/alice", force=True) == "failed"
     assert [info.name for info in vault.connections()] == ["sb/bob"]
+
+
+def test_a_first_consent_that_was_spilled_comes_home_when_it_is_asked_for(tmp_path, desk):
+    """The store was down when a person consented; the process lives on, and the store is up again."""
+    store = MemoryStore()
+    spills = SpillFolder(tmp_path / "spill")
+    world = VaultWorld(store=store, transport=lambda: None, spills=spills, clock=lambda: START)
+    keeper = Keeper(desk, world)
+    keeper.add_app(an_app())
+    spills.put(RECORD, desk.seal_connection(a_connection(), T0))
+    assert keeper.token("acme/alice").reveal() == "access-1"
+    assert store.load(RECORD) is not None
+    with pytest.raises(NotFound):
+        keeper.token("acme/nobody")

@@ -125,7 +125,13 @@ class Keeper:
         return grip[1]
 
     def _served(self, name: str, demand: Demand) -> Serve:
-        served = self._run(peek(self._desk, name, demand))
+        try:
+            served = self._run(peek(self._desk, name, demand))
+        except NotFound:
+            # A first consent may have been spilled: the store does not know of it yet.
+            if not any(record == names.connection_record(name) for record, _entry in self._world.spilled()):
+                raise
+            served = None
         if served is not None:
             return served
         return self._flights.join(("obtain", name, demand), lambda: self._obtained(name, demand)).result()
