@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import parse_qs
 
 import msgspec
 import pytest
@@ -465,3 +466,59 @@ def test_the_refresh_of_the_schedule_asks_no_more_than_a_callers(desk):
     drive(tend(desk, NAME), world)
     costs = [asked for asked in world.asked if asked in {"Swap", "Note", "Send", "Sleep"}]
     assert costs == ["Swap", "Note", "Send", "Swap", "Note"]
+
+
+# ── crashes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+def strict():
+    """Return a provider that ends the grant when a refresh token comes twice, and how often each came."""
+    spent: list[str] = []
+
+    def answer(request):
+        token = parse_qs(request.body.decode())["refresh_token"][0]
+        dead = token in spent
+        spent.append(token)
+        return refusal("invalid_grant") if dead else tokens_answer(len(spent) + 1)
+
+    return answer, spent
+
+
+def dropped_at(desk, k: int, world) -> list[str]:
+    """Tend, and die before the k-th question is answered; return what was answered before."""
+    asked = []
+
+    def die(question):
+        asked.append(type(question).__name__)
+        if len(asked) == k:
+            raise Crash
+
+    world.before = die
+    try:
+        drive(tend(desk, NAME), world)
+    except Crash:
+        asked.pop()
+    finally:
+        world.before = lambda _: None
+    return asked
+
+
+@pytest.mark.parametrize("k", range(1, 18))
+def test_whichever_question_it_dies_at_the_next_one_finishes_the_work(desk, k):
+    world = scene(desk)
+    world.provider, spent = strict()
+    world.advance(60)
+    answered = dropped_at(desk, k, world)
+    world.advance(LEASE_SECONDS + 1)
+    drive(tend(desk, NAME), world)
+    after = held(desk, world)
+    lost = "Send" in answered and "Swap" not in answered[answered.index("Send") :]  # answered, and never saved
+    assert spent == (["refresh-1"] * 2 if lost else ["refresh-1"])
+    assert world.store.load(RECORD).state == ("needs_reconnect" if lost else "active")
+    assert kinds(desk, world) == (["connection.needs_reconnect"] if lost else [])
+    assert (after.lease, after.told) == (None, "needs_reconnect" if lost else "")
+    assert due(world) is None if lost else due(world) > 2900

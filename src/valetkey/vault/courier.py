@@ -1,7 +1,7 @@
 """Deliver news: post it, or run a command with it on standard input. What may not be here: what is news, and retries.
 
-A command is run as its list stands, without a shell, in the environment of this process. Nothing it is given is secret,
-and nothing it prints is read.
+A command is run as its list stands, without a shell, in the environment of this process. The news it is given holds
+nothing secret, and nothing it prints is read.
 """
 
 from __future__ import annotations
