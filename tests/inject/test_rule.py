@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from valetkey.errors import InvalidInput
@@ -150,6 +152,16 @@ def test_a_host_has_one_spelling():
     assert canonical("ex ample") is None
 
 
+@pytest.mark.parametrize("host", ["localhost.", "LOCALHOST.", "127.0.0.1.", "127.1.", "10.0.0.1."])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_final_dot_makes_no_loopback_name(scheme, host):
+    # Resolvers ask DNS for them, which may answer with any address.
+    hosts = ("127.0.0.1:*", "localhost:*", "127.0.0.1:80", "localhost:443")
+    assert not allowed(hosts, Target(scheme, host, 80))
+    assert not allowed(hosts, Target(scheme, host, 443))
+    assert read_pattern(f"{host}:443") is None
+
+
 @pytest.mark.parametrize(
     ("target", "shown"),
     [
@@ -169,17 +181,28 @@ def credential(token="secret-token", scheme="Bearer", **lines) -> Credential:
     return Credential(Token(Secret(token)), API, scheme, lines)
 
 
+def written(made: Credential) -> dict[str, str]:
+    return dict(headers(made).items())
+
+
 def test_the_token_is_written_with_its_scheme_word():
-    assert headers(credential()) == {"Authorization": "Bearer secret-token"}
-    assert headers(credential(scheme="Zoho-oauthtoken")) == {"Authorization": "Zoho-oauthtoken secret-token"}
-    assert headers(credential(scheme="")) == {"Authorization": "secret-token"}
+    assert written(credential()) == {"Authorization": "Bearer secret-token"}
+    assert written(credential(scheme="Zoho-oauthtoken")) == {"Authorization": "Zoho-oauthtoken secret-token"}
+    assert written(credential(scheme="")) == {"Authorization": "secret-token"}
 
 
 def test_a_providers_header_is_added_unless_the_caller_set_it():
     notion = credential(Notion_Version="2022-06-28")
     assert headers(notion)["Notion-Version"] == "2022-06-28"
-    assert missing(headers(notion), {"Other"}) == headers(notion)
-    assert missing(headers(notion), {"Notion-Version"}) == {"Authorization": "Bearer secret-token"}
+    assert dict(missing(headers(notion), {"Other"}).items()) == written(notion)
+    assert dict(missing(headers(notion), {"Notion-Version"}).items()) == {"Authorization": "Bearer secret-token"}
+
+
+def test_header_lines_show_their_names_and_can_be_looked_into_by_nobody():
+    lines = headers(credential(Notion_Version="2022-06-28"))
+    assert repr(lines) == f"{lines}" == "<HeaderLines Notion-Version, Authorization>"
+    assert not isinstance(lines, Mapping | Sequence)  # what error reporters walk into
+    assert (len(lines), list(lines)) == (2, ["Notion-Version", "Authorization"])
 
 
 def test_a_providers_header_never_takes_the_place_of_the_token():

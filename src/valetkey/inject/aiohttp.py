@@ -8,7 +8,6 @@ of its errors, does not keep it. What may not be here: the rule (rule.py) and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 
 import aiohttp
@@ -16,7 +15,7 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
-from valetkey.inject.rule import Target
+from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import AsyncSource
 
 
@@ -51,11 +50,9 @@ def middleware(source: AsyncSource, name: str) -> ClientMiddlewareType:
     return carry
 
 
-async def _sent(
-    request: aiohttp.ClientRequest, handler: ClientHandlerType, put: Mapping[str, str]
-) -> aiohttp.ClientResponse:
+async def _sent(request: aiohttp.ClientRequest, handler: ClientHandlerType, put: HeaderLines) -> aiohttp.ClientResponse:
     """Send with our header lines, and take them off again: none of them was there before."""
-    request.headers.update(put)
+    request.headers.update(put.items())
     try:
         return await handler(request)
     finally:
@@ -66,7 +63,7 @@ async def _sent(
 def _target(request: aiohttp.ClientRequest) -> Target:
     url = request.url
     # Loopback over plain http is trusted because it stays here; by a proxy it would not.
-    scheme = f"{url.scheme} by proxy" if request.proxy is not None and not request.is_ssl() else url.scheme
+    scheme = url.scheme + BY_PROXY if request.proxy is not None and not request.is_ssl() else url.scheme
     return Target(scheme, url.raw_host or "", url.port)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from functools import lru_cache
 from typing import Final
 
 from valetkey.errors import ValetkeyError
 from valetkey.inject import rule
-from valetkey.inject.rule import Target
+from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import AsyncSource, Source
 from valetkey.values import Token
 from valetkey.vault.views import Credential
@@ -52,9 +52,9 @@ class Carrier:
         self.name = name
         self._clock = clock
         self._in_vain: dict[Target, tuple[Token, float]] = {}
-        self._decided: tuple[Credential, Target, Mapping[str, str]] | None = None
+        self._decided: tuple[Credential, Target, HeaderLines] | None = None
 
-    def put(self, credential: Credential, target: Target, own: Container[str]) -> Mapping[str, str] | None:
+    def put(self, credential: Credential, target: Target, own: Container[str]) -> HeaderLines | None:
         """Return the header lines for one request, or None for a request that goes as the caller wrote it.
 
         A host the connection is not bound to gets nothing. A caller's own Authorization stays, and then nothing is
@@ -141,6 +141,15 @@ def _with(credential: Credential, renewed: Token) -> Credential | None:
 
 @lru_cache(maxsize=SAID_MOST)
 def _say_unbound(name: str, target: Target, hosts: tuple[str, ...]) -> None:
+    if rule.allowed(hosts, target.over_tls()) and target.scheme.endswith(BY_PROXY):
+        _log.warning(
+            "%s was asked over plain http by a proxy, or by a transport that cannot be looked into, so the token of %s "
+            "was not sent; use https, or set NO_PROXY=%s",
+            target.shown,
+            name,
+            rule.canonical(target.host),
+        )
+        return
     if rule.allowed(hosts, target.over_tls()):
         _log.warning("%s was asked over plain http, so the token of %s was not sent; use https", target.shown, name)
         return

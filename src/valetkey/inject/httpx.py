@@ -9,26 +9,35 @@ and its redirects never hold it. What may not be here: the rule (rule.py) and th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
+from urllib.request import getproxies
 
+import httpcore
 import httpx
 
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
 from valetkey.inject.quiet import hush_http2
 from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
-from valetkey.inject.rule import Target
+from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import AsyncSource, Source
+
+PLAIN_POOLS: Final = frozenset({httpcore.ConnectionPool, httpcore.AsyncConnectionPool})
+"""What httpx's own transports connect by when they were given no proxy."""
+
+IN_PROCESS: Final = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
+"""Transports that ask a function of this process."""
 
 
 class Transport(httpx.BaseTransport):
     """Send through `inner` (default: httpx.HTTPTransport()), with the connection's token where it may go.
 
     Proxies, certificates and HTTP/2 are the inner transport's: httpx does not apply a client's own to a transport it
-    is given. Requests raise httpx's errors, and those of `Keeper.token` where there is no token to send.
+    is given. Plain http carries the token, on loopback, only where the inner transport surely has no proxy. Requests
+    raise httpx's errors, and those of `Keeper.token` where there is no token to send.
     """
 
     def __init__(self, source: Source, name: str, inner: httpx.BaseTransport | None = None) -> None:
@@ -36,10 +45,11 @@ class Transport(httpx.BaseTransport):
         self._source = source
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.HTTPTransport()
+        self._direct = _is_direct(self._inner)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
-        credential, target = self._source.credential(self._carrier.name), _target(request)
+        credential, target = self._source.credential(self._carrier.name), _target(request, direct=self._direct)
         put = self._carrier.put(credential, target, request.headers)
         if put is None:
             return self._inner.handle_request(request)
@@ -88,10 +98,11 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._source = source
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
+        self._direct = _is_direct(self._inner)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
-        credential, target = await self._source.credential(self._carrier.name), _target(request)
+        credential, target = await self._source.credential(self._carrier.name), _target(request, direct=self._direct)
         put = self._carrier.put(credential, target, request.headers)
         if put is None:
             return await self._inner.handle_async_request(request)
@@ -137,7 +148,9 @@ class Auth(httpx.Auth):
 
     httpx runs this once and its redirects below, dropping Authorization where they lead to another origin. So it sets
     Authorization and no provider header, a redirect to another of the connection's hosts goes without the token, and
-    the client's hooks see the header. A 401 that came by a redirect is not replayed: the first hop may have acted.
+    the client's hooks see the header. Over plain http it sets nothing where the environment names a proxy; a `proxy=`
+    of the client cannot be seen here, so with one take the transport. A 401 that came by a redirect is not replayed:
+    the first hop may have acted.
     """
 
     def __init__(self, source: Source, async_source: AsyncSource, name: str) -> None:
@@ -148,7 +161,8 @@ class Auth(httpx.Auth):
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Put the token on, and once another one if the API refuses the first."""
-        credential, target = self._source.credential(self._carrier.name), _target(request)
+        credential = self._source.credential(self._carrier.name)
+        target = _target(request, direct=not _by_environment(request))
         put = self._carrier.put(credential, target, request.headers)
         if put is None:
             yield request
@@ -168,7 +182,8 @@ class Auth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Put the token on, and once another one if the API refuses the first."""
-        credential, target = await self._async_source.credential(self._carrier.name), _target(request)
+        credential = await self._async_source.credential(self._carrier.name)
+        target = _target(request, direct=not _by_environment(request))
         put = self._carrier.put(credential, target, request.headers)
         if put is None:
             yield request
@@ -191,7 +206,7 @@ class Auth(httpx.Auth):
 
 
 @contextmanager
-def _lent(request: httpx.Request, lines: Mapping[str, str]) -> Iterator[None]:
+def _lent(request: httpx.Request, lines: HeaderLines) -> Iterator[None]:
     """Let a request hold the token while it is sent; sent again by its owner, it must not look like the owner's own."""
     request.headers["Authorization"] = lines["Authorization"]
     try:
@@ -200,12 +215,39 @@ def _lent(request: httpx.Request, lines: Mapping[str, str]) -> Iterator[None]:
         request.headers.pop("Authorization", None)
 
 
-def _target(request: httpx.Request) -> Target:
+def _target(request: httpx.Request, *, direct: bool) -> Target:
+    """Return where a request goes; `direct` says that plain http would go there by no proxy."""
     url = request.url
-    return Target(url.scheme, url.raw_host.decode("ascii"), url.port)
+    scheme = url.scheme if direct or url.scheme in rule.ENCRYPTED else url.scheme + BY_PROXY
+    return Target(scheme, url.raw_host.decode("ascii"), url.port)
 
 
-def _carrying(request: httpx.Request, put: Mapping[str, str]) -> httpx.Request:
+def _is_direct(inner: httpx.BaseTransport | httpx.AsyncBaseTransport) -> bool:
+    """Say whether a transport surely connects to the host itself, or to nothing at all.
+
+    httpx has no public word for "this transport has a proxy". What is not known is taken for one that has.
+    """
+    if isinstance(inner, IN_PROCESS):
+        return True
+    pool = getattr(inner, "_pool", None)
+    return type(pool) in PLAIN_POOLS and getattr(pool, "_proxy", None) is None
+
+
+def _by_environment(request: httpx.Request) -> bool:
+    """Say whether a client that obeys the environment, as httpx does, would ask for plain http by a proxy.
+
+    Its exceptions count only where they name the host itself, or all: every reader of NO_PROXY agrees on those.
+    """
+    if request.url.scheme in rule.ENCRYPTED:
+        return False
+    found = getproxies()
+    if not (found.get("http") or found.get("all")):
+        return False
+    spared = {name.strip().lower() for name in found.get("no", "").split(",")}
+    return spared.isdisjoint({"*", request.url.host.lower()})
+
+
+def _carrying(request: httpx.Request, put: HeaderLines) -> httpx.Request:
     """Return a copy of the request with our header lines; none of them is in the original."""
     # copy.copy would go through httpx's pickling, which drops the body; Request(…) would read the URL again.
     carrying = httpx.Request.__new__(httpx.Request)

@@ -18,14 +18,15 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase
-from requests.utils import select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import HTTPError
 
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
 from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
-from valetkey.inject.rule import Target
+from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import Source
+from valetkey.values import Secret
 from valetkey.vault.views import Credential
 
 MOUNTED: Final = ("https://", "http://")
@@ -104,7 +105,8 @@ class Auth(AuthBase):
 
     requests runs this once and its redirects below, dropping Authorization where they lead to another host. So it sets
     Authorization and no provider header, a redirect to another of the connection's hosts goes without the token, and
-    the header stands in `response.request`.
+    the header stands in `response.request`. Over plain http it sets nothing where the environment names a proxy;
+    proxies that are given to requests cannot be seen here, so with them take the adapter.
     """
 
     def __init__(self, source: Source, name: str) -> None:
@@ -113,17 +115,18 @@ class Auth(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token on, and see to it that a refusal is answered with another one."""
-        credential, target = self._source.credential(self._carrier.name), _target(request, None)
+        # requests settles the proxies after this; those of the environment can be known, those of `proxies=` cannot.
+        credential, target = self._source.credential(self._carrier.name), _target(request, _of_environment(request))
         put = self._carrier.put(credential, target, request.headers)
         if put is None:
             return request
-        written = put["Authorization"]
-        request.headers["Authorization"] = written
+        written = Secret(put["Authorization"])
+        request.headers["Authorization"] = put["Authorization"]
         rewind = _rewind_of(request)
 
         def answered(response: requests.Response, **way: Any) -> requests.Response:
             # The hook is called at every hop; only a hop that still carries the token has been refused it.
-            carried = response.request.headers.get("Authorization") == written
+            carried = _authorization(response.request) == written  # compared: by Secret itself, in constant time
             if response.status_code != UNAUTHORIZED or not carried:
                 return response
             return self._again(response, credential, rewind, way)
@@ -135,9 +138,13 @@ class Auth(AuthBase):
         self, response: requests.Response, credential: Credential, rewind: Rewind | None, way: dict[str, Any]
     ) -> requests.Response:
         target = _target(response.request, way.get("proxies"))
-        other = self._carrier.another(self._source, credential, target)
-        if other is None or not rule.allowed(other.hosts, target) or rewind is None or not rewind():
-            return response
+        try:
+            other = self._carrier.another(self._source, credential, target)
+            if other is None or not rule.allowed(other.hosts, target) or rewind is None or not rewind():
+                return response
+        except BaseException:
+            response.close()
+            raise
         again = response.request.copy()
         again.headers["Authorization"] = rule.headers(other)["Authorization"]
         adapter = response.connection
@@ -174,6 +181,16 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def _authorization(request: requests.PreparedRequest) -> Secret:
+    return Secret(str(request.headers.get("Authorization", "")))
+
+
+def _of_environment(request: requests.PreparedRequest) -> Mapping[str, str]:
+    """Return the proxies that the environment has for a request over plain http, the only one that asks for them."""
+    url = request.url or ""
+    return get_environ_proxies(url) if url.lower().startswith("http:") else {}
+
+
 def _target(request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> Target:
     """Return where a request goes, read the way HTTPAdapter reads it when it connects."""
     url = request.url or ""
@@ -185,15 +202,15 @@ def _target(request: requests.PreparedRequest, proxies: Mapping[str, str] | None
     scheme = parts.scheme.lower()
     if scheme == "http" and select_proxy(url, proxies):
         # Loopback over plain http is trusted because it stays here; by a proxy it would not.
-        scheme = "http by proxy"
+        scheme += BY_PROXY
     return Target(scheme, host, port)
 
 
-def _carrying(request: requests.PreparedRequest, put: Mapping[str, str]) -> requests.PreparedRequest:
+def _carrying(request: requests.PreparedRequest, put: HeaderLines) -> requests.PreparedRequest:
     """Return a copy of the request with our header lines; its body is the same object."""
     carrying = copy.copy(request)
     carrying.headers = request.headers.copy()
-    carrying.headers.update(put)
+    carrying.headers.update(put.items())
     return carrying
 
 

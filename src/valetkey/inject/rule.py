@@ -8,7 +8,7 @@ client's own parsing; there is no second parser here that could read a URL other
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, ItemsView, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
 from types import MappingProxyType
@@ -19,6 +19,9 @@ from valetkey.values import is_loopback
 from valetkey.vault.views import Credential
 
 ENCRYPTED: Final = frozenset({"https", "wss"})
+BY_PROXY: Final = " by proxy"
+"""Follows a scheme that is spoken to a proxy in clear: loopback over http is trusted because it stays here."""
+
 DEFAULT_PORTS: Final[Mapping[str, int]] = MappingProxyType({"https": 443, "wss": 443, "http": 80, "ws": 80})
 """The schemes a token may travel by (a WebSocket begins as an HTTP request), and their ports (RFC 9110 section 4.2)."""
 
@@ -139,7 +142,10 @@ def canonical(host: str) -> str | None:
             return IPv6Address(host).compressed
         except ValueError:
             return None
-    name = (host if host.isascii() else _to_ascii(host)).lower().removesuffix(".")
+    written = (host if host.isascii() else _to_ascii(host)).lower()
+    name = written.removesuffix(".")
+    if name != written and (is_loopback(name) or _is_address(name)):
+        return None  # "localhost." and "127.0.0.1." are names that resolvers ask DNS for, so they may lead anywhere
     return name if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) else None
 
 
@@ -163,29 +169,67 @@ def _is_address(host: str) -> bool:
     return ":" in host or host.rpartition(".")[2].isdigit()
 
 
-def headers(credential: Credential) -> Mapping[str, str]:
+class HeaderLines:
+    """Be header lines, a token among them; shown by their names only.
+
+    Error reporters write down the variables of every frame, and look into mappings whatever their `repr` says. So this
+    is none, and no frame here holds a token by itself while something can fail.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: Mapping[str, str]) -> None:
+        self._lines = MappingProxyType(dict(lines))
+
+    def items(self) -> ItemsView[str, str]:
+        """Return names and values."""
+        return self._lines.items()
+
+    def without(self, own: Container[str]) -> HeaderLines:
+        """Return the lines whose names are not in `own`."""
+        return HeaderLines({name: value for name, value in self._lines.items() if name not in own})
+
+    def __getitem__(self, name: str) -> str:
+        return self._lines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __repr__(self) -> str:
+        return f"<HeaderLines {', '.join(self._lines)}>"
+
+
+def headers(credential: Credential) -> HeaderLines:
     """Return the header lines a request carries: Authorization, and the provider's own.
 
     Raises InvalidInput for a line that would be more than one.
     """
-    token, scheme = credential.token.reveal(), credential.scheme
-    if not token or (scheme and not _TCHARS.fullmatch(scheme)):
+    scheme = credential.scheme
+    if not credential.token.secret or (scheme and not _TCHARS.fullmatch(scheme)):
         raise InvalidInput(
             "the token or its scheme word cannot be written into an Authorization header",
             cause="the provider gave an empty token, or `api.scheme` of its description is more than one word",
             fix="compare `valetkey provider show NAME` with the provider's documentation",
         )
-    lines = {**credential.headers, "Authorization": f"{scheme} {token}" if scheme else token}
-    for name, value in lines.items():
-        if not (value.isascii() and value.isprintable() and _TCHARS.fullmatch(name)):
-            raise InvalidInput(
-                f"the header {ascii(name)[:60]} cannot be written",
-                cause="its value holds a line break or another character that no header may have",
-                fix="compare `valetkey provider show NAME` with the provider's documentation",
-            )
-    return MappingProxyType(lines)
+    word = f"{scheme} " if scheme else ""
+    lines = HeaderLines({**credential.headers, "Authorization": f"{word}{credential.token.reveal()}"})
+    wrong = next((name for name, value in lines.items() if not _is_line(name, value)), None)
+    if wrong is not None:
+        raise InvalidInput(
+            f"the header {ascii(wrong)[:60]} cannot be written",
+            cause="its value holds a line break or another character that no header may have",
+            fix="compare `valetkey provider show NAME` with the provider's documentation",
+        )
+    return lines
 
 
-def missing(lines: Mapping[str, str], own: Container[str]) -> Mapping[str, str]:
+def _is_line(name: str, value: str) -> bool:
+    return value.isascii() and value.isprintable() and _TCHARS.fullmatch(name) is not None
+
+
+def missing(lines: HeaderLines, own: Container[str]) -> HeaderLines:
     """Return the lines whose names the caller has not set; `own` says, whatever the case, which those are."""
-    return {name: value for name, value in lines.items() if name not in own}
+    return lines.without(own)
