@@ -64,6 +64,13 @@ def served(valetkey, tmp_path):
         yield start
 
 
+def entered(url: str, **way: str) -> httpx.Response:
+    """Come in with a browser of its own, by `key` or `link`, and return the first page."""
+    with httpx.Client(base_url=url, trust_env=False, follow_redirects=True) as browser:
+        form = dict(re.findall(r'name="(csrf)" value="([^"]*)"', browser.get("/enter").text))
+        return browser.post("/enter", data={**form, **way})
+
+
 def to_type(said: str) -> list[str]:
     """Return the lines that a person would type: those that stand furthest in."""
     return [line.strip() for line in said.splitlines() if line.startswith("      ")]
@@ -93,7 +100,9 @@ def test_what_a_try_tells_you_to_type_works(served, valetkey, tmp_path, browser)
     assert re.search(r"^sbx_\S+$", typed.stdout, re.MULTILINE), "a token and nothing else"
     assert re.search(r'"user":\s*"alice"', typed.stdout)
     assert "sandbox-machine/nightly: connected" in typed.stdout
-    page = httpx.get(running.url, trust_env=False).text
+    key = tmp_path / ".valetkey" / "vault.operator"
+    assert str(key) in running.said
+    page = entered(running.url, key=key.read_text()).text
     assert "2 active" in page
     assert "sandbox/alice" in page
     assert running.end(signal.SIGINT)[0] == 0
@@ -229,15 +238,37 @@ def test_the_access_log_leaves_out_the_query(served):
     assert "secret-" not in err
 
 
-def test_what_others_can_reach_asks_for_the_operators_key(served, tmp_path):
+@pytest.mark.parametrize("public", [True, False])
+def test_the_operators_key_is_asked_for_everywhere_and_its_file_is_named(served, tmp_path, public):
     vault = str(tmp_path / "v.db")
-    running = served(
-        "--port", "0", "--vault", vault, "--public-url", "https://auth.example/", "--behind-tls-proxy", last="operator"
-    )
+    more = ("--public-url", "https://auth.example/", "--behind-tls-proxy") if public else ()
+    running = served("--port", "0", "--vault", vault, *more, last="operator's key")
     key = tmp_path / "v.operator"
     assert str(key) in running.said
     assert key.read_text().strip() not in running.said
-    assert "https://auth.example/callback" in running.said
+    assert ("https://auth.example/callback" in running.said) is public
+    if not public:
+        assert httpx.get(running.url, trust_env=False).headers["location"] == "/enter"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+def test_a_link_to_enter_by_is_shown_on_a_terminal_and_nowhere_else(valetkey, served, tmp_path):
+    ours, its = os.openpty()
+    shown = ""
+    with valetkey.start("serve", "--try", *ANY_PORTS, cwd=tmp_path, stdout=its):
+        while "The sandbox is" not in shown:
+            shown += os.read(ours, 4096).decode()
+        url, link = re.search(r"(http://127\.0\.0\.1:\d+)/enter#(\S+)", shown).groups()
+        page = entered(url, link=link)
+        assert (page.status_code, "Connections" in page.text) == (200, True)
+        assert entered(url, link=link).status_code == 403, "it is good once"
+    os.close(ours)
+    os.close(its)
+    plain, trial, program = ("--port", "0"), ("--try", *ANY_PORTS), ("--port", "0", "--json")
+    for arguments, last in ((plain, "operator's key"), (trial, "The sandbox is"), (program, "}")):
+        running = served(*arguments, last=last)
+        assert "#" not in running.said, "what is no terminal may be kept as a log"
+        running.end()
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -273,7 +304,7 @@ def test_it_speaks_tls_itself(served, tmp_path):
     chain, key = certificate(tmp_path)
     running = served("--port", "0", "--tls-cert", str(chain), "--tls-key", str(key), "--sandbox", "--json")
     with httpx.Client(verify=ssl.create_default_context(cafile=str(chain)), trust_env=False) as client:
-        page = client.get(f"{running.json['url']}/connect/sandbox/alice")
+        page = client.get(f"{running.json['url']}/enter")
     assert running.json["redirect_uri"].startswith("https://127.0.0.1:")
     assert page.headers["set-cookie"].startswith("__Host-valetkey-browser=")
     assert "Secure" in page.headers["set-cookie"]

@@ -19,9 +19,14 @@ import pytest
 import valetkey
 from valetkey.testing import Sandbox
 from valetkey.testing.apps import sandbox_apps
+from valetkey.values import Secret
 from valetkey.web.app import create_app
+from valetkey.web.door import Door
 from valetkey.web.routes import Site
 from valetkey.web.serving import Server, listen, server
+
+KEY = Secret("k" * 43)
+"""The operator's key of every server here."""
 
 HIDDEN = re.compile(r'name="(\w+)" value="([^"]*)"')
 
@@ -34,6 +39,8 @@ class Running:
     server: Server
     thread: threading.Thread
     folder: Path
+    door: Door
+    key: Secret = KEY
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -84,7 +91,7 @@ class Person:
 
 @pytest.fixture
 def serving(tmp_path) -> Iterator[Callable[..., Running]]:
-    """Return a starter of servers; `public_url` and `operator_key` are those of the site."""
+    """Return a starter of servers; `public_url` is that of the site."""
     with ExitStack() as stack:
 
         def start(manner: str = "rotating", **site) -> Running:
@@ -96,10 +103,11 @@ def serving(tmp_path) -> Iterator[Callable[..., Running]]:
                 vault.add_app(app)
             listener = stack.enter_context(listen("127.0.0.1", 0))
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            made = server(create_app(Site(valetkey.AsyncVault(vault), **{"public_url": url, **site})))
+            door = Door(KEY)
+            made = server(create_app(Site(valetkey.AsyncVault(vault), **{"public_url": url, "door": door, **site})))
             thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]})
             thread.start()
-            running = Running(url, vault, sandbox, made, thread, folder)
+            running = Running(url, vault, sandbox, made, thread, folder, door)
             stack.callback(running.stop)
             return running
 
@@ -112,9 +120,18 @@ def running(serving) -> Running:
 
 
 @pytest.fixture
-def person_at() -> Iterator[Callable[[Running], Person]]:
+def person_at() -> Iterator[Callable[..., Person]]:
+    """Return a maker of persons with a browser of their own; unless `inside` is false, they came in at the door."""
     with ExitStack() as stack:
-        yield lambda at: Person(at, stack.enter_context(httpx.Client(base_url=at.url, trust_env=False, timeout=30)))
+
+        def make(at: Running, *, inside: bool = True) -> Person:
+            made = Person(at, stack.enter_context(httpx.Client(base_url=at.url, trust_env=False, timeout=30)))
+            if inside:
+                entered = made.post("/enter", data={**made.form("/enter"), "key": KEY.reveal()})
+                assert (entered.status_code, entered.headers["location"]) == (303, "/")
+            return made
+
+        yield make
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
-"""Where others can reach the pages, the operator's key is asked for; on loopback nothing is."""
+"""Only the operator sees the pages, on loopback too: by the key, by a link that is good once, then by a session."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 
 import httpx
 import pytest
 
 from valetkey.errors import VaultUnreadable
 from valetkey.values import Secret
-from valetkey.web.door import admitted, operator_key, proof
+from valetkey.web.door import LINK_SECONDS, SESSION_SECONDS, Door, operator_key
 
 KEY = Secret("k" * 43)
 BROWSER = Secret("b" * 43)
@@ -19,7 +21,7 @@ URL = "https://auth.example"
 
 @pytest.fixture
 def guarded(serving):
-    return serving(public_url=URL, operator_key=KEY)
+    return serving(public_url=URL)
 
 
 @pytest.fixture
@@ -44,6 +46,69 @@ def test_a_stranger_is_sent_to_the_door(stranger, path):
     answer = stranger.get(path)
     assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
     assert "sandbox" not in answer.text
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("path", ["/", "/connect?app=sandbox&label=a", "/connect/sandbox/alice"])
+def test_loopback_is_no_exception(running, person_at, path):
+    answer = person_at(running, inside=False).get(path)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
+    assert "sandbox" not in answer.text
+
+
+@pytest.mark.network
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_another_user_of_this_machine_gets_no_further_than_the_door(running, person, tmp_path):
+    person.lands(person.sent_back())
+    before = running.vault.connection("sandbox/alice")
+
+    def as_nobody(*words: str) -> str:
+        command = ["curl", "-q", "-s", "-i", "--noproxy", "*", *words]
+        return subprocess.run(
+            command, user=65534, group=65534, extra_groups=[], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+
+    started = len(running.vault.events())
+    for path in ("/", "/connect/sandbox/alice", "/connect?app=sandbox&label=alice"):
+        said = as_nobody(f"{running.url}{path}")
+        assert ("303 See Other" in said, "location: /enter" in said, "alice" in said) == (True, True, False), said
+    begun = as_nobody("-d", "csrf=x&scope=read", f"{running.url}/connect/sandbox-machine/nightly")
+    assert "location: /enter" in begun
+    assert "403 Forbidden" in as_nobody("-d", "csrf=x&key=guess", f"{running.url}/enter")
+    assert "200 OK" in as_nobody(f"{running.url}/health")
+    assert len(running.vault.events()) == started
+    assert running.vault.connection("sandbox/alice") == before
+
+
+@pytest.mark.network
+def test_an_answer_of_the_provider_is_taken_when_the_session_has_ended_meanwhile(running, person):
+    address = person.sent_back()
+    person.client.cookies.delete(next(name for name in person.client.cookies if "operator" in name))
+    assert person.lands(address).status_code == 200
+    assert person.get("/").headers["location"] == "/enter"
+
+
+@pytest.mark.network
+def test_an_entry_link_opens_the_door_once(running, person_at):
+    link = running.door.link().reveal()
+    first, second = person_at(running, inside=False), person_at(running, inside=False)
+    came = first.post("/enter", data={**first.form("/enter"), "link": link})
+    assert (came.status_code, came.headers["location"]) == (303, "/")
+    assert "Connections" in first.get("/").text
+    again = second.post("/enter", data={**second.form("/enter"), "link": link})
+    assert (again.status_code, "the link was used already" in again.text) == (403, True)
+    assert first.get("/enter").headers["location"] == "/#", "what stood behind the # of the link goes no further"
+
+
+@pytest.mark.network
+def test_the_door_may_run_our_own_script_and_no_other_page_any(running, person_at, person):
+    page = person_at(running, inside=False).get("/enter")
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert page.text.count("<script") == page.text.count('<script src="/enter.js" defer></script>') == 1
+    script = person.get("/enter.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "script-src" not in person.get("/").headers["content-security-policy"]
 
 
 @pytest.mark.network
@@ -74,19 +139,46 @@ def test_who_has_the_key_comes_in(stranger):
     assert KEY.reveal() not in page.text + wrong.text + right.text + str(operator)
 
 
-@pytest.mark.parametrize(
-    ("key", "browser", "shown", "may"),
-    [
-        (None, None, "", True),
-        (KEY, BROWSER, proof(KEY, BROWSER), True),
-        (KEY, BROWSER, "", False),
-        (KEY, BROWSER, proof(Secret("x" * 43), BROWSER), False),
-        (KEY, Secret("c" * 43), proof(KEY, BROWSER), False),
-        (KEY, None, proof(KEY, BROWSER), False),
-    ],
-)
-def test_only_the_proof_of_this_key_and_this_browser_counts(key, browser, shown, may):
-    assert admitted(key, browser, {"__Host-valetkey-operator": shown}, URL) is may
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_session_is_for_one_browser_and_one_key_and_a_working_day(clock):
+    door = Door(KEY, clock)
+    session = door.session(BROWSER)
+    assert door.session(BROWSER) != session, "each has a random id"
+    assert door.admitted(BROWSER, session)
+    assert Door(KEY, clock).admitted(BROWSER, session), "also after a restart"
+    assert not Door(Secret("x" * 43), clock).admitted(BROWSER, session)
+    assert not door.admitted(Secret("c" * 43), session)
+    assert not door.admitted(None, session)
+    end, rest = session.split(".", 1)
+    for forged in ("", ".", "..", session[:-1], f"{int(end) + 1}.{rest}", f"{end}.x.{rest.split('.')[1]}", "9e9.x.y"):
+        assert not door.admitted(BROWSER, forged), forged
+    clock.now += SESSION_SECONDS - 1
+    assert door.admitted(BROWSER, session)
+    clock.now += 1
+    assert not door.admitted(BROWSER, session)
+
+
+@pytest.mark.parametrize(("later", "opens"), [(0.0, True), (LINK_SECONDS - 1, True), (LINK_SECONDS, False)])
+def test_a_link_is_good_for_a_while_and_once(clock, later, opens):
+    door = Door(KEY, clock)
+    link = door.link()
+    clock.now += later
+    assert door.opens(link.reveal()) is opens
+    assert not door.opens(link.reveal())
+    assert door.opens(f" {KEY.reveal()}\n"), "the key stays good"
+    assert not door.opens("")
 
 
 def test_the_key_is_made_once_and_for_its_owner(tmp_path):

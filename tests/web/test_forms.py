@@ -32,7 +32,8 @@ def test_the_token_of_another_browser_is_refused(running, person, person_at):
 def test_a_form_from_a_browser_without_cookies_is_refused(person):
     form = person.form(PATH)
     person.client.cookies.clear()
-    assert person.post(PATH, data=form).status_code == 403
+    assert person.post(PATH, data=form).headers["location"] == "/enter"
+    assert person.post("/enter", data={**form, "key": "any"}).status_code == 403
 
 
 @pytest.mark.network

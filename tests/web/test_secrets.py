@@ -17,7 +17,12 @@ def test_no_secret_is_shown_logged_or_kept_in_the_clear(running, person, person_
     canary.watch("code", parse_qs(urlsplit(address).query)["code"][0])
     canary.watch("client secret", running.sandbox.clients["sandbox-web"].secret.reveal())
     canary.watch("machine's secret", running.sandbox.clients["sandbox-machine"].secret.reveal())
-    canary.watch("browser's secret", next(iter(person.client.cookies.jar)).value)
+    for cookie in person.client.cookies.jar:
+        canary.watch(f"cookie {cookie.name}", cookie.value)
+    canary.watch("operator's key", running.key.reveal())
+    canary.watch("entry link", link := running.door.link().reveal())
+    late = person_at(running, inside=False)
+    late.post("/enter", data={**late.form("/enter"), "link": link})
     other = person_at(running)
     other.lands(address)  # refused
     person.lands(address)
@@ -29,7 +34,7 @@ def test_no_secret_is_shown_logged_or_kept_in_the_clear(running, person, person_
         canary.watch(f"token of {name}", running.vault.token(name).reveal())
         canary.watch(f"renewed token of {name}", running.vault.refresh(name).reveal())
     running.stop()
-    answers = [*person.answers, *other.answers]
+    answers = [*person.answers, *other.answers, *late.answers]
     assert len(answers) > 10
     # The way to the provider carries the state, and the cookie is the browser's secret: those two are their places.
     headers = [
@@ -56,10 +61,12 @@ def test_no_page_may_be_kept_framed_or_refer(person):
         assert "server" not in headers, path
 
 
-def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(person):
-    (cookie,) = person.get("/connect/sandbox/alice").headers.get_list("set-cookie")
-    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
-    assert "Domain" not in cookie
+def test_the_cookies_are_out_of_reach_for_scripts_and_other_sites(person):
+    cookies = [cookie for answer in person.answers for cookie in answer.headers.get_list("set-cookie")]
+    assert [cookie.partition("_")[2].partition("_")[0] for cookie in cookies] == ["browser", "operator"]
+    for cookie in cookies:
+        assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
     assert person.get("/connect/sandbox/alice").headers.get_list("set-cookie") == [], "it is set once"
 
 

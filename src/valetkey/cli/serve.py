@@ -252,7 +252,7 @@ def _announce(session: Session, told: Told, *, trial: bool, link: str) -> None:
                 "  redirect URI for your apps": f"{told.url}/callback",
                 "  health": f"{told.url}/health",
                 "  sandbox": told.sandbox,
-                "  operator's key": told.operator_key_file,
                 "  your way in, once": link,
+                "  operator's key": told.operator_key_file,
             }
         )

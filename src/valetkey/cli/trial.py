@@ -73,7 +73,7 @@ def register(sandbox: Sandbox, vault: Vault) -> int:
     return len(stale)
 
 
-def what_to_type(public_url: str, sandbox_url: str, vault: str) -> str:
+def what_to_type(sandbox_url: str, vault: str, way_in: str, operator_key_file: str) -> str:
     """Return the few lines that somebody reads who has just typed `make run`."""
     command = program()
     assign = "set" if os.name == "nt" else "export"
@@ -83,13 +83,18 @@ def what_to_type(public_url: str, sandbox_url: str, vault: str) -> str:
         f"{command} token sandbox/alice",
         f"{command} curl sandbox/alice -- {sandbox_url}/api/whoami",
     ]
-    return "\n".join(_lines(public_url, sandbox_url, vault, steps))
+    way = way_in, operator_key_file
+    return "\n".join(_lines(way, sandbox_url, vault, steps))
 
 
-def _lines(public_url: str, sandbox_url: str, vault: str, steps: Iterable[str]) -> Iterable[str]:
+def _lines(way: tuple[str, str], sandbox_url: str, vault: str, steps: Iterable[str]) -> Iterable[str]:
+    way_in, operator_key_file = way
     yield f"valetkey {__version__} runs, with a provider to try it on. Ctrl-C ends both."
     yield ""
-    yield f"  in a browser           {public_url}/"
+    yield f"  in a browser           {way_in}"
+    lead = "This link is good once; later the page" if "#" in way_in else "The page"
+    yield f"  {lead} asks for the operator's key, which is in {operator_key_file}"
+    yield ""
     yield "  in another terminal"
     yield ""
     for step in steps:

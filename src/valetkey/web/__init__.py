@@ -5,7 +5,7 @@
     shield.py     every request: which Host, which headers, the access log
     routes.py     one function per page
     browser.py    who sits at the browser: cookie, the guard on forms
-    door.py       the operator's key, where others than this machine can reach the pages
+    door.py       who may see the pages: the operator's key, the entry link, the session
     answers.py    errors as pages with the right HTTP status
     overview.py   what the first page shows
     pages.py      templates, the style, the content security policy

@@ -20,6 +20,10 @@ FOLDER: Final = files("valetkey.web") / "templates"
 STYLE: Final = (FOLDER / "style.css").read_text("utf-8")
 STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 ICON: Final = (FOLDER / "icon.svg").read_bytes()
+ENTER_SCRIPT: Final = (FOLDER / "enter.js").read_bytes()
+
+SCRIPTED: Final = frozenset({"enter.html"})
+"""Pages that may run a script of ours; all others may run none."""
 
 UNITS: Final = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 
@@ -63,7 +67,7 @@ def _environment() -> Environment:
 TEMPLATES: Final = _environment()
 
 
-def policy(leads_to: str = "") -> str:
+def policy(leads_to: str = "", *, scripted: bool = False) -> str:
     """Return a content security policy; `leads_to` is where the page's form may end up after redirects.
 
     Browsers apply form-action to every redirect behind a form, and providers pass people on among hosts of their own.
@@ -71,8 +75,9 @@ def policy(leads_to: str = "") -> str:
     """
     parts = urlsplit(leads_to)
     behind = {"": "", "https": " https:"}.get(parts.scheme, f" {parts.scheme}://{parts.netloc}")
+    scripts = "script-src 'self'; " if scripted else ""
     return (
-        f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src 'self'; form-action 'self'{behind}; "
+        f"default-src 'none'; {scripts}style-src 'sha256-{STYLE_HASH}'; img-src 'self'; form-action 'self'{behind}; "
         "base-uri 'none'; frame-ancestors 'none'"
     )
 
@@ -82,7 +87,8 @@ def page(
 ) -> Response[str]:
     """Answer with a page; `here` is the public URL, `cookie` a Set-Cookie header, `shown` what the template shows."""
     text = TEMPLATES.get_template(template).render(here=urlsplit(here).netloc, **shown)
-    headers = {"content-security-policy": policy(leads_to), **({"set-cookie": cookie} if cookie else {})}
+    allowed = policy(leads_to, scripted=template in SCRIPTED)
+    headers = {"content-security-policy": allowed, **({"set-cookie": cookie} if cookie else {})}
     return Response(text, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 

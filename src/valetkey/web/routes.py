@@ -23,10 +23,18 @@ from valetkey.vault.akeeper import landing
 from valetkey.vault.connect import Wish
 from valetkey.vault.views import ConnectionInfo
 from valetkey.web.answers import Outcome, Outcomes, outcome_of
-from valetkey.web.browser import COOKIE_BYTES, browser_of, cookie_header, form_token, from_our_page, place_of
-from valetkey.web.door import admitted, has_key, proof
+from valetkey.web.browser import (
+    COOKIE_BYTES,
+    browser_of,
+    cookie_header,
+    cookie_name,
+    form_token,
+    from_our_page,
+    place_of,
+)
+from valetkey.web.door import Door
 from valetkey.web.overview import overview
-from valetkey.web.pages import ICON, outcome_page, page
+from valetkey.web.pages import ENTER_SCRIPT, ICON, outcome_page, page
 
 Request: TypeAlias = litestar.Request[Any, Any, Any]
 
@@ -36,12 +44,12 @@ FIELDS_MOST = 20
 
 @dataclass(frozen=True)
 class Site:
-    """Be what the routes work on. `operator_key` is None where only this machine can reach the pages."""
+    """Be what the routes work on."""
 
     vault: AsyncVault
     public_url: str
+    door: Door
     sandbox_url: str = ""
-    operator_key: Secret | None = None
     outcomes: Outcomes = field(default_factory=Outcomes)
 
     @property
@@ -178,29 +186,33 @@ async def done(request: Request) -> Response[str]:
 
 @get("/enter")
 async def enter(request: Request) -> Response[str]:
-    """Ask for the operator's key."""
+    """Ask for the operator's key; what stands behind the # of an entry link is posted by the page's script."""
     site = site_of(request)
+    if _admitted(request, site):
+        return _see_other("/#")  # a browser would carry an unused link's part along if this had none of its own
     browser = browser_of(request.cookies, site.public_url)
-    if admitted(site.operator_key, browser, request.cookies, site.public_url):
-        return _see_other("/")
     fresh = browser or Secret(secrets.token_urlsafe(COOKIE_BYTES))
     cookie = "" if browser else cookie_header(site.public_url, fresh.reveal())
     return page("enter.html", site.public_url, cookie=cookie, csrf=form_token(fresh), wrong=False)
 
 
+@get("/enter.js")
+async def enter_script() -> Response[bytes]:
+    """Give the one script there is."""
+    return Response(ENTER_SCRIPT, media_type="text/javascript")
+
+
 @post("/enter", status_code=303)
 async def open_door(request: Request) -> Response[str]:
-    """Let in who has the key."""
+    """Let in who has the key, or an entry link that is still good."""
     site = site_of(request)
     browser, form = await _own_form(request, site, again="/enter")
-    if site.operator_key is None:
-        return _see_other("/")
-    if not has_key(site.operator_key, form.get("key", "")):
+    if not site.door.opens(form.get("link") or form.get("key", "")):
         return page("enter.html", site.public_url, status=403, csrf=form_token(browser), wrong=True)
-    return _see_other("/", cookie_header(site.public_url, proof(site.operator_key, browser), "operator"))
+    return _see_other("/", cookie_header(site.public_url, site.door.session(browser), "operator"))
 
 
-ROUTES = (health, icon, home, choose, ask, start, callback, done, enter, open_door)
+ROUTES = (health, icon, home, choose, ask, start, callback, done, enter, enter_script, open_door)
 
 
 # ── what they share ───────────────────────────────────────────────────────────────────────────────────────────
@@ -209,9 +221,14 @@ ROUTES = (health, icon, home, choose, ask, start, callback, done, enter, open_do
 def _entered(request: Request) -> Site:
     """Return the site for somebody who may see it; raises NotAuthorizedException, which leads to the door."""
     site = site_of(request)
-    if not admitted(site.operator_key, browser_of(request.cookies, site.public_url), request.cookies, site.public_url):
+    if not _admitted(request, site):
         raise NotAuthorizedException
     return site
+
+
+def _admitted(request: Request, site: Site) -> bool:
+    session = request.cookies.get(cookie_name(site.public_url, "operator"), "")
+    return site.door.admitted(browser_of(request.cookies, site.public_url), session)
 
 
 def _name(request: Request) -> str:

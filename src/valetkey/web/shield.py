@@ -85,7 +85,7 @@ class Shield:
 
 def _is_page(scope: Message) -> bool:
     path: str = scope["path"]
-    return scope["method"] == "GET" and (path == "/" or path.startswith("/connect"))
+    return scope["method"] == "GET" and (path in {"/", "/enter"} or path.startswith("/connect"))
 
 
 def asked_host(headers: Iterable[tuple[bytes, bytes]]) -> str:
