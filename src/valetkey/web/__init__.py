@@ -1,6 +1,7 @@
 """The server's face: pages, the callback, health. It needs the extra `server` (Litestar, uvicorn, Jinja2).
 
     serving.py    sockets, uvicorn, signals
+    waiting.py    connections that keep silent, and how many requests at once
     app.py        the ASGI application: the shield around Litestar's routes
     shield.py     every request: which Host, which headers, the access log
     routes.py     one function per page

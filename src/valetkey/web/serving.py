@@ -5,6 +5,7 @@ What may not be here: routes, and what is printed for people (cli/).
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import signal
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -21,10 +23,9 @@ import uvicorn
 
 from valetkey.errors import InvalidInput
 from valetkey.web.shield import Asgi
+from valetkey.web.waiting import ARRIVAL_SECONDS, Bounded, Guest, Lobby
 
 BACKLOG: Final = 512
-CONCURRENT: Final = 500
-"""Requests at once; more are answered 503 at the door, so that memory stays bounded."""
 
 GRACE_SECONDS: Final = 35
 """How long open requests may take after the signal: a token request may take 30 seconds."""
@@ -70,6 +71,19 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Serve until told to stop; the signal that stops it is its normal end, so it is not raised again."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as uvicorn does, but end silence: connections without a request, and handshakes without an end."""
+        await self.lifespan.startup()
+        make = partial(Guest, lobby=Lobby(), config=self.config, state=self.server_state, app_state=self.lifespan.state)
+        tls = self.config.ssl
+        handshake = ARRIVAL_SECONDS if tls else None
+        listen = asyncio.get_running_loop().create_server
+        self.servers = [
+            await listen(make, sock=one, ssl=tls, backlog=BACKLOG, ssl_handshake_timeout=handshake)
+            for one in sockets or ()
+        ]
+        self.started = True
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Stop at the first signal when what is open has ended, and at once at the second."""
@@ -93,7 +107,7 @@ def server(app: Asgi, *, tls: Tls | None = None) -> Server:
     # `access_log=False` only takes its handlers away; whoever adds one to all loggers would get codes and states.
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
-        app,
+        Bounded(app),
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
         lifespan="off",
@@ -103,7 +117,6 @@ def server(app: Asgi, *, tls: Tls | None = None) -> Server:
         proxy_headers=False,  # nothing here depends on who the client says it is
         server_header=False,
         backlog=BACKLOG,
-        limit_concurrency=CONCURRENT,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
