@@ -19,11 +19,13 @@ WEB_SECRET = "web-secret-of-the-tests-0123456789abcdef"
 MACHINE_SECRET = "machine-secret-of-the-tests-0123456789"
 
 BROWSER = """#!{python}
-import sys, urllib.request
+import html, re, sys, urllib.request
 sys.path[:0] = {path!r}
 from valetkey.testing.browser import Browser
+with urllib.request.urlopen(sys.argv[1]) as file:  # a page that leads on
+    start = html.unescape(re.search('http-equiv="refresh" content="0; url=([^"]+)"', file.read().decode())[1])
 with Browser() as browser:
-    end = browser.visit(sys.argv[1], {{"login": "alice", "password": "any", "decision": {decision!r}}})
+    end = browser.visit(start, {{"login": "alice", "password": "any", "decision": {decision!r}}})
 with urllib.request.urlopen(end) as answer:
     open({page!r}, "w").write(str(answer.headers) + answer.read().decode())
 """

@@ -131,11 +131,13 @@ def _by_redirect(vault: Vault, app: AppInfo, name: str, wish: Wish, *, browser: 
         started = vault.begin(name, redirect_uri=redirect_uri, binding=binding, wish=wish)
         return vault.finish(_pasted(started, elsewhere=place is None), binding=binding)
     from valetkey.cli.loopback import Listener
+    from valetkey.cli.window import opened
 
     with Listener(place) as listener:
         started = vault.begin(name, redirect_uri=listener.redirect_uri, binding=binding, wish=wish)
-        _open_browser(started)
-        answer = listener.wait(_state(started), started.expires_at.timestamp())
+        with opened(started.url) as tried:
+            _say_where(started, opening=tried)
+            answer = listener.wait(_state(started), started.expires_at.timestamp())
         strangers = listener.strangers
     if strangers:
         say(f"sent away {strangers} answers that did not belong to this login")
@@ -146,14 +148,10 @@ def _state(started: Started) -> str:
     return parse_qs(urlsplit(started.url).query)["state"][0]
 
 
-def _open_browser(started: Started) -> None:
-    import threading
-    import webbrowser
-
-    say(f"opening a browser; if none opens, open this address on this machine:\n\n  {clean(started.url)}\n")
+def _say_where(started: Started, *, opening: bool) -> None:
+    lead = "opening a browser; if none opens, or it shows no page," if opening else "no browser could be opened:"
+    say(f"{lead} open this address on this machine:\n\n  {clean(started.url)}\n")
     say("waiting until it comes back (Ctrl-C ends it; --no-browser is for machines without one)")
-    # On a thread, because a browser in a terminal, or one named by BROWSER, returns only when it is closed.
-    threading.Thread(target=webbrowser.open, args=(started.url,), daemon=True).start()
 
 
 def _pasted(started: Started, *, elsewhere: bool) -> str:
