@@ -120,6 +120,7 @@ class Request(Unpicklable):
 
     `timeout` is seconds for the whole exchange; `limit` is the most bytes read of the answer's body.
     `public_only` refuses hosts that resolve to loopback, private or link-local addresses. Redirects are never followed.
+    `secrets` are those that stand in it, for whoever reads the answer: what repeats one of them is not shown.
     """
 
     method: str
@@ -129,6 +130,7 @@ class Request(Unpicklable):
     timeout: float = 30.0
     limit: int = 1 << 20
     public_only: bool = False
+    secrets: tuple[Secret, ...] = field(default=(), repr=False, compare=False)
 
     def __repr__(self) -> str:
         # Query and user part may hold secrets; neither is shown. A repr must not fail, and stays on its line.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+from urllib.parse import quote, quote_plus
+
 import pytest
 
 from valetkey.errors import (
@@ -13,10 +16,11 @@ from valetkey.errors import (
     ProviderUnavailable,
     RequestRefused,
 )
+from valetkey.oauth.authentication import Basic, Post
 from valetkey.oauth.plain import said
 from valetkey.oauth.reading import read_token
 from valetkey.oauth.refusal import TABLE
-from valetkey.values import Response
+from valetkey.values import Response, Secret
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ def test_a_number_may_be_a_code(refusal):
 
 @pytest.mark.parametrize(
     "error",
-    [{"code": 400}, ["x"], True, 10**12, "two words", "<b>", "x" * 81, "line\nbreak", "AKIA0123456789ABCDEFGHIJ", None],
+    [{"code": 400}, ["x"], True, 10**12, "two words", "<b>", "x" * 81, "line\nbreak", "AKIA+123456789ABCDEFGHIJ", None],
 )
 @pytest.mark.parametrize("status", [400, 404])
 def test_what_is_no_code_is_not_repeated(refusal, error, status):
@@ -221,7 +225,11 @@ def test_the_wait_is_told_to_the_person(refusal):
         ("turned \u202e around", "turned around"),
         ("half \ud800 a pair", "half a pair"),
         ("é and 日本 stay", "é and 日本 stay"),
-        ("unknown token ya29.a0AfH6SMBx0123456789abcdefghij", "unknown token ya29.…"),
+        ("unknown token ya29.a0AfH6SMBx0123456789abcdefghij", "unknown token …"),
+        ("secret hunter2.short.Parts.of-a.Secret9 is wrong", "secret … is wrong"),
+        ("secret abcDEF8Q~xyz.1234567.abcdefg9.QQ is wrong", "secret … is wrong"),
+        ("secret correcthorsebatterystaplecorrect is wrong", "secret … is wrong"),
+        ("see login.example.com.", "see login.example.com."),
         ("Trace ID: 0a1b2c3d-4e5f-6789-abcd-ef0123456789", "Trace ID: 0a1b2c3d-4e5f-6789-abcd-ef0123456789"),
         ("unsupported_grant_type_for_this_client", "unsupported_grant_type_for_this_client"),
         ("mixedCaseWithoutAnyDigitsAtAll", "…"),
@@ -234,6 +242,71 @@ def test_the_wait_is_told_to_the_person(refusal):
 )
 def test_a_stranger_s_text_is_one_line_without_anything_like_a_secret(text, shown):
     assert said(text) == shown
+
+
+SECRETS = [
+    "Tr0ub4dor&3-xkcd",
+    "correct horse battery staple",
+    "correcthorsebatterystaplecorrect",
+    "hunter2.short.Parts.of-a.Secret9",
+    "abcDEF8Q~xyz.1234567.abcdefg9.QQ",
+    "short/päss",
+    "abcd",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("written", [str, str.upper, html.escape, quote, quote_plus, lambda text: quote(text, safe="")])
+def test_a_secret_that_was_sent_is_not_repeated_however_it_is_written(client, answer, secret, written):
+    body = {"error": "invalid_client", "error_description": f"the secret {written(secret)} of this app is wrong"}
+    with pytest.raises(ClientRefused) as refused:
+        read_token(client(), answer(body, 401), sent=[Secret("unrelated"), Secret(secret)])
+    assert refused.value.description == "the secret … of this app is wrong"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_the_client_s_own_secret_needs_no_telling(client, answer, secret):
+    body = {"error": "invalid_client", "error_description": f"the secret {secret} of this app is wrong"}
+    for auth in (Basic(Secret(secret)), Post(Secret(secret))):
+        with pytest.raises(ClientRefused) as refused:
+            read_token(client(auth), answer(body, 401))
+        assert refused.value.description == "the secret … of this app is wrong"
+
+
+def test_a_secret_of_a_few_characters_does_not_tear_up_every_sentence(client, answer):
+    with pytest.raises(RequestRefused) as refused:
+        read_token(client(Basic(Secret("s"))), answer({"error": "their_scope"}, 400), sent=[Secret(""), Secret("cop")])
+    assert refused.value.code == "their_scope"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "hunter2.short.Parts.of-a.Secret9",
+        "correcthorsebatterystaplecorrect",
+        "AKIA0123456789ABCDEFGHIJ",
+        "a_code_that_is_longer_than_any_known_one_",
+        "token_of_ours",
+        "bad_TOKEN_OF_OURS",
+    ],
+)
+@pytest.mark.parametrize("member", ["error", "status"])
+def test_a_code_that_may_hide_a_secret_becomes_a_fixed_word(client, answer, code, member):
+    asking = client(answer={"error": member})
+    with pytest.raises(RequestRefused) as refused:
+        read_token(asking, answer({member: code}, 400), sent=[Secret("token_of_ours")])
+    error = refused.value
+    assert (error.code, dict(error.evidence)) == ("code_withheld", {"status": 400})
+    assert str(error) == "Example says no, under a code that is not repeated here"
+    with pytest.raises(ClientRefused) as refused:
+        read_token(asking, answer({member: code}, 401), sent=[Secret("token_of_ours")])
+    assert code not in repr(refused.value.to_dict())
+
+
+def test_a_code_of_the_rfcs_is_repeated_even_where_a_secret_is_part_of_it(client, answer):
+    with pytest.raises(GrantRefused) as refused:
+        read_token(client(), answer({"error": "invalid_grant"}, 400), sent=[Secret("grant")])
+    assert refused.value.code == "invalid_grant"
 
 
 def test_a_provider_that_repeats_the_refresh_token_does_not_make_us_repeat_it(refusal, canary):

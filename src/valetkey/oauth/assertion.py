@@ -80,7 +80,7 @@ def jwt_bearer_request(
     asking = client.provider.asking
     ours: Form = {
         "grant_type": GRANT,
-        "assertion": signed.reveal(),
+        "assertion": signed,
         asking.scope_param: Scopes(scopes).join(asking.scope_separator),
         "resource": tuple(resource),
     }

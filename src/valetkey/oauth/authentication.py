@@ -57,8 +57,9 @@ class Basic:
         "The client identifier is encoded using the "application/x-www-form-urlencoded" encoding algorithm ... and
         the encoded value is used as the username; the client password is encoded using the same algorithm".
         """
-        pair = f"{quote_plus(draft.client_id)}:{quote_plus(self.secret.reveal())}"
-        return draft.adding(headers={"authorization": "Basic " + b64encode(pair.encode("ascii")).decode("ascii")})
+        pair = Secret(f"{quote_plus(draft.client_id)}:{quote_plus(self.secret.reveal())}")
+        encoded = Secret(b64encode(pair.reveal().encode("ascii")).decode("ascii"))
+        return draft.adding(headers={"authorization": f"Basic {encoded.reveal()}"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Post:
 
     def prove(self, draft: Draft) -> Draft:
         """Return the draft with the two parameters."""
-        return draft.adding({"client_id": draft.client_id, "client_secret": self.secret.reveal()})
+        return draft.adding({"client_id": draft.client_id, "client_secret": self.secret})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,17 @@ class PrivateKeyJwt:
         """Return the draft with the assertion: issuer and subject are the client, good for a minute, once."""
         from valetkey.jose.signing import sign  # late: most clients sign nothing, and keys are slow to load
 
-        signed = sign(
-            self.key,
-            now=draft.stamp.now.timestamp(),
-            jti=draft.stamp.jti,
-            issuer=draft.client_id,
-            subject=draft.client_id,
-            audience=draft.audience,
-            lifetime=ASSERTION_LIFETIME,
-            thumbprint=False,  # the provider knows the key by the name it gave it, or by none
+        signed = Secret(
+            sign(
+                self.key,
+                now=draft.stamp.now.timestamp(),
+                jti=draft.stamp.jti,
+                issuer=draft.client_id,
+                subject=draft.client_id,
+                audience=draft.audience,
+                lifetime=ASSERTION_LIFETIME,
+                thumbprint=False,  # the provider knows the key by the name it gave it, or by none
+            )
         )
         # client_id is optional beside the assertion (RFC 7521 section 4.2); Microsoft Entra wants it.
         return draft.adding(
@@ -127,13 +130,17 @@ class SecretJwt:
         try:
             key = Key.secret(self.secret.reveal().encode(), alg=self.alg)
         except KeyRefused as refusal:
-            raise InvalidInput(
-                f"the client secret is no key for {self.alg}",
-                cause=f"{refusal.message}; RFC 7518 section 3.2 wants one as long as the hash (HS256: 32 bytes)",
-                fix="let the provider make a longer secret, or choose client_secret_basic, client_secret_post "
-                "or private_key_jwt",
-            ) from refusal
-        object.__setattr__(self, "_signer", PrivateKeyJwt(key))
+            why = refusal.message
+        else:
+            object.__setattr__(self, "_signer", PrivateKeyJwt(key))
+            return
+        # Out here, so that no traceback leads into the frames that held the secret's bytes.
+        raise InvalidInput(
+            f"the client secret is no key for {self.alg}",
+            cause=f"{why}; RFC 7518 section 3.2 wants one as long as the hash (HS256: 32 bytes)",
+            fix="let the provider make a longer secret, or choose client_secret_basic, client_secret_post "
+            "or private_key_jwt",
+        )
 
     def prove(self, draft: Draft) -> Draft:
         """Return the draft with the assertion."""

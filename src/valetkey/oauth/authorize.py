@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn, final
+from typing import Final, final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from valetkey.errors import CallbackRefused, InvalidInput
 from valetkey.oauth import pkce
-from valetkey.oauth.client import Client, Form, Stamp, ask, endpoint, merged
+from valetkey.oauth.client import Client, Form, Stamp, ask, endpoint, merged, revealed
+from valetkey.oauth.plain import Members
 from valetkey.oauth.refusal import redirect_error
 from valetkey.values import EMPTY, Request, Scopes, Secret, secure_url
 
@@ -60,7 +61,7 @@ def authorization_url(
         "client_id": client.client_id,
         "redirect_uri": secure_url(redirect_uri, "redirect URI"),
         asking.scope_param: scopes_to_ask(client, scopes).join(asking.scope_separator),
-        "state": state.reveal(),
+        "state": state,
         "code_challenge": proof,
         "code_challenge_method": pkce.METHOD if proof else "",
         "resource": tuple(resource),
@@ -70,7 +71,7 @@ def authorization_url(
     parts = urlsplit(endpoint(client.provider, "authorize"))
     # "The endpoint URI MAY include a query component, which MUST be retained" (RFC 6749 section 3.1), but
     # "Request and response parameters MUST NOT be included more than once": ours go before.
-    query = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **{k: v for k, v in sent.items() if v}}
+    query = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **{k: revealed(v) for k, v in sent.items() if v}}
     return urlunsplit(parts._replace(query=urlencode(query, doseq=True, quote_via=quote, safe="")))
 
 
@@ -113,13 +114,15 @@ def _registration(client: Client) -> tuple[str, str]:
     return client.client_id, client.provider.endpoints.token
 
 
-def read_redirect(answer: str, expected: Expected, client: Client) -> AuthorizationCode:
+def read_redirect(answer: str | Secret, expected: Expected, client: Client) -> AuthorizationCode:
     """Check what came back by redirect, a whole URL or its query, and return the code (RFC 6749 section 4.1.2).
 
     First the state, then the issuer (RFC 9207), and only then what the answer says.
     Raises CallbackRefused (`code` says which check failed), ConsentDenied, RequestRefused.
     """
-    members = _parameters(answer)
+    parsed = _parsed(answer)
+    del answer  # it holds the code, and a traceback with variables would show it
+    members = _parameters(parsed)
     if _state(members) != expected.state:
         raise CallbackRefused(
             "this answer belongs to another login",
@@ -128,15 +131,15 @@ def read_redirect(answer: str, expected: Expected, client: Client) -> Authorizat
         )
     _check_issuer(members, expected)
     if members.get("error"):
-        raise redirect_error(client.provider, members["error"], members.get("error_description", ""))
+        raise redirect_error(client.provider, members, (*client.secrets, *_secrets(members)))
     if not members.get("code"):
         raise CallbackRefused(
             "the answer holds neither a code nor an error",
             code="code_missing",
             cause="the address was cut when it was copied, or the provider answered in a way we did not ask for",
         )
-    kept = {name: members[name] for name in client.provider.answer.keep if name in members}
-    return AuthorizationCode(Secret(members["code"]), client, expected.redirect_uri, kept, seal=_SEAL)
+    kept = {name: members.get(name) for name in client.provider.answer.keep if name in members}
+    return AuthorizationCode(Secret(members.get("code")), client, expected.redirect_uri, kept, seal=_SEAL)
 
 
 def code_request(
@@ -153,33 +156,40 @@ def code_request(
     asking = client.provider.asking
     ours: Form = {
         "grant_type": "authorization_code",
-        "code": code.code.reveal(),
+        "code": code.code,
         "redirect_uri": code.redirect_uri,
-        "code_verifier": verifier.reveal() if verifier and asking.pkce != "off" else "",
+        "code_verifier": verifier if verifier and asking.pkce != "off" else "",
         "resource": tuple(resource),
     }
     return ask(client, "token", merged(asking.token_params, ours, EMPTY), stamp=stamp)
 
 
-def state_of(answer: str) -> Secret:
+def state_of(answer: str | Secret) -> Secret:
     """Return the state of a redirect, only to look up the login it belongs to; nothing is checked yet.
 
     Raises CallbackRefused: state_missing, invalid_callback.
     """
-    return _state(_parameters(answer))
+    parsed = _parsed(answer)
+    del answer  # as above
+    return _state(_parameters(parsed))
 
 
-def _state(members: Mapping[str, str]) -> Secret:
+def _secrets(members: Members) -> tuple[Secret, ...]:
+    """Return what of a redirect its own error text may not repeat."""
+    return tuple(Secret(members.get(name)) for name in ("state", "code") if name in members)
+
+
+def _state(members: Members) -> Secret:
     if not members.get("state"):
         raise CallbackRefused(
             "the answer holds no `state`",
             code="state_missing",
             cause="the address was cut when it was copied, or it does not come from a login begun here",
         )
-    return Secret(members["state"])
+    return Secret(members.get("state"))
 
 
-def _check_issuer(members: Mapping[str, str], expected: Expected) -> None:
+def _check_issuer(members: Members, expected: Expected) -> None:
     """Hold RFC 9207 section 2.4, which guards against an answer of another server (mix-up)."""
     got = members.get("iss")
     if got is None:
@@ -200,11 +210,26 @@ def _check_issuer(members: Mapping[str, str], expected: Expected) -> None:
         )
 
 
-def _parameters(answer: str) -> dict[str, str]:
-    """Return the parameters of a redirect, each once; a fragment is not read, for no answer of ours comes in one."""
-    text = answer.strip()
+def _parameters(parsed: Members | str) -> Members:
+    """Return the parameters; raises for what was found wrong with them."""
+    if isinstance(parsed, Members):
+        return parsed
+    raise CallbackRefused(
+        parsed,
+        code="invalid_callback",
+        cause="the address was damaged when it was copied, or it does not come from the provider",
+        fix="copy the whole address of the page the browser ended on, or start again with `valetkey connect`",
+    )
+
+
+def _parsed(answer: str | Secret) -> Members | str:
+    """Return the parameters of a redirect, each once, or what is wrong with it: no traceback shall lead to its text.
+
+    A fragment is not read, for no answer of ours comes in one.
+    """
+    text = (answer.reveal() if isinstance(answer, Secret) else answer).strip()
     if len(text) > ANSWER_LIMIT:
-        _unreadable("the answer is too long to be one")
+        return "the answer is too long to be one"
     bare = text.partition("#")[0]
     head, mark, tail = bare.partition("?")
     query = tail if mark and ("://" in head or head.startswith("/") or not head) else bare
@@ -212,20 +237,11 @@ def _parameters(answer: str) -> dict[str, str]:
         query.encode()
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=FIELD_LIMIT, errors="strict")
     except ValueError:
-        _unreadable("the answer cannot be read as a URL's query")
-    members = dict(pairs)
+        return "the answer cannot be read as a URL's query"
+    members = Members(pairs)
     # "Request and response parameters MUST NOT be included more than once" (RFC 6749 section 3.1).
     if len(members) != len(pairs):
-        _unreadable("the answer holds a parameter twice")
-    if any(ord(c) < 0x20 or ord(c) == 0x7F for value in members.values() for c in value):
-        _unreadable("the answer holds a control character")
+        return "the answer holds a parameter twice"
+    if any(ord(c) < 0x20 or ord(c) == 0x7F for _name, value in pairs for c in value):
+        return "the answer holds a control character"
     return members
-
-
-def _unreadable(what: str) -> NoReturn:
-    raise CallbackRefused(
-        what,
-        code="invalid_callback",
-        cause="the address was damaged when it was copied, or it does not come from the provider",
-        fix="copy the whole address of the page the browser ended on, or start again with `valetkey connect`",
-    ) from None

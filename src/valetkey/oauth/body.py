@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, NoReturn
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import parse_qsl
 
 from valetkey.errors import ClientRefused, ProviderError
 from valetkey.oauth.plain import Members, first
 from valetkey.oauth.refusal import bad_answer, refused, turned_away
 from valetkey.providers.schema import Provider
-from valetkey.values import Response
+from valetkey.values import Response, Secret
 
 FIELD_LIMIT: Final = 200
 """Most parameters of a form-encoded answer; real ones have fewer than ten."""
@@ -23,11 +24,11 @@ _FORM: Final = re.compile(r"""[^\s<>{}\[\]"'=&]+=[^\s<>{}]*""")
 """What a form looks like, and neither HTML nor JSON nor prose does."""
 
 
-def good_members(provider: Provider, response: Response, *, proof: str = "") -> Members:
+def good_members(provider: Provider, response: Response, *, proof: str = "", sent: Iterable[Secret] = ()) -> Members:
     """Return the members of an answer that says yes; raises the ProviderError of one that says no.
 
     A 2xx answer that holds something at the path `proof` says yes even beside an `error` member, because
-    throwing away a token that was issued may end the grant.
+    throwing away a token that was issued may end the grant. No error repeats one of the secrets that were `sent`.
     """
     gone = turned_away(provider, response)
     if gone:
@@ -41,7 +42,7 @@ def good_members(provider: Provider, response: Response, *, proof: str = "") -> 
         raise
     if fine and not _says_no(provider, members, proof):
         return members
-    raise refused(provider, response, members)
+    raise refused(provider, response, members, sent)
 
 
 def _says_no(provider: Provider, members: Members, proof: str) -> bool:
@@ -52,31 +53,36 @@ def _says_no(provider: Provider, members: Members, proof: str) -> bool:
 
 
 def _members(provider: Provider, response: Response) -> Members:
+    found = _read(response.body)
+    if isinstance(found, _Fault):
+        raise bad_answer(provider.name, response, found.reason, found.why)
+    return found
+
+
+class _Fault(NamedTuple):
+    """Be why a body is not one object; returned and not raised, so that no traceback leads to the text."""
+
+    reason: str
+    why: str
+
+
+def _read(body: bytes) -> Members | _Fault:
     """Return the one object of the body, by its shape: content types lie more often than first characters."""
-
-    def unreadable(reason: str, why: str) -> NoReturn:
-        raise bad_answer(provider.name, response, reason, why) from None
-
     try:
-        text = response.body.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        unreadable("not_utf8", "it is not UTF-8 text")
-    if not text:
-        unreadable("empty", "it is empty")
-    if text.startswith("<"):
-        unreadable("html", "it is a web page")
-    try:
+        text = body.decode("utf-8-sig").strip()
+        if not text or text.startswith("<"):
+            return _Fault("html", "it is a web page") if text else _Fault("empty", "it is empty")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=FIELD_LIMIT) if _FORM.fullmatch(text) else None
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse) if pairs is None else _once(pairs)
+    except UnicodeDecodeError:
+        return _Fault("not_utf8", "it is not UTF-8 text")
     except _TwiceError:
-        unreadable("duplicate", "it names a member twice")
+        return _Fault("duplicate", "it names a member twice")
     except RecursionError:
-        unreadable("too_deep", "it is nested deeper than any token answer")
+        return _Fault("too_deep", "it is nested deeper than any token answer")
     except ValueError:
-        unreadable("not_json", "it is neither JSON nor a form")
-    if not isinstance(found, dict):
-        unreadable("not_an_object", "it is JSON, but not an object")
-    return found
+        return _Fault("not_json", "it is neither JSON nor a form")
+    return found if isinstance(found, Members) else _Fault("not_an_object", "it is JSON, but not an object")
 
 
 class _TwiceError(ValueError):
@@ -84,7 +90,7 @@ class _TwiceError(ValueError):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Members:
-    members = dict(pairs)
+    members = Members(pairs)
     if len(members) != len(pairs):
         raise _TwiceError
     return members

@@ -15,7 +15,7 @@ import msgspec
 
 from valetkey.errors import InvalidInput
 from valetkey.providers.schema import Provider
-from valetkey.values import EMPTY, Request, Unpicklable, secure_url
+from valetkey.values import EMPTY, Request, Secret, Unpicklable, secure_url
 
 TIMEOUT: Final = 20.0
 """Seconds for one question. Shorter than the lease of a refresh, longer than the slowest token endpoints answer."""
@@ -48,8 +48,13 @@ PROTECTED: Final = frozenset(
 )
 """What `extra` may never set in a token request: the grant itself, and the proof of the client."""
 
-Form: TypeAlias = Mapping[str, str | tuple[str, ...]]
-"""Parameters of a request. Several values stand only where an RFC allows them: `resource` (RFC 8707 section 2)."""
+Value: TypeAlias = str | Secret | tuple[str, ...]
+
+Form: TypeAlias = Mapping[str, Value]
+"""Parameters of a request. Several values stand only where an RFC allows them: `resource` (RFC 8707 section 2).
+
+What is secret stays one until the body is written: a traceback with variables shows forms.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +102,19 @@ class Client:
                 fix="copy the client id from the provider's console again",
             )
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return what its authentication keeps secret, so that no error repeats it."""
+        return held(self.auth)
+
     def __repr__(self) -> str:
         return f"<Client {self.client_id!r} at {self.provider.key}, {self.auth!r}>"
+
+
+def held(auth: ClientAuth) -> tuple[Secret, ...]:
+    """Return the secrets a kind of authentication holds."""
+    values = (getattr(auth, name, None) for name in getattr(auth, "__slots__", ()))
+    return tuple(value for value in values if isinstance(value, Secret))
 
 
 def endpoint(provider: Provider, name: EndpointName) -> str:
@@ -139,26 +155,42 @@ def ask(
         headers=headers,
         body=provider.asking.body,
     )
-    auth = auth or client.auth
+    request = _written(auth or client.auth, draft, url)
+    if request is None:
+        raise InvalidInput("a parameter of the request is not Unicode text", fix="type it again in UTF-8")
+    return request
+
+
+def _written(auth: ClientAuth, draft: Draft, url: str) -> Request | None:
+    """Return the request with the client's proof; None if a text has no octets, as the error would carry that text."""
     try:
         proven = auth.prove(draft)
-        kind, body = _written(proven)
+        form = {name: revealed(value) for name, value in proven.form.items()}
+        body = msgspec.json.encode(form) if proven.body == "json" else urlencode(form, doseq=True).encode()
     except UnicodeEncodeError:
-        raise InvalidInput("a parameter of the request is not Unicode text", fix="type it again in UTF-8") from None
+        return None
     return Request(
-        "POST", url, headers={**proven.headers, "content-type": kind}, body=body, timeout=TIMEOUT, limit=LIMIT
+        "POST",
+        url,
+        headers={**proven.headers, "content-type": _KINDS[proven.body]},
+        body=body,
+        timeout=TIMEOUT,
+        limit=LIMIT,
+        secrets=(*held(auth), *(value for value in proven.form.values() if isinstance(value, Secret))),
     )
 
 
-def _written(draft: Draft) -> tuple[str, bytes]:
-    if draft.body == "json":
-        return "application/json", msgspec.json.encode(dict(draft.form))
-    return "application/x-www-form-urlencoded", urlencode(draft.form, doseq=True).encode()
+_KINDS: Final = {"form": "application/x-www-form-urlencoded", "json": "application/json"}
+
+
+def revealed(value: Value) -> str | tuple[str, ...]:
+    """Return a parameter as it is sent."""
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def merged(
     usual: Mapping[str, str], ours: Form, extra: Mapping[str, str], protected: Iterable[str] = ()
-) -> dict[str, str | tuple[str, ...]]:
+) -> dict[str, Value]:
     """Return the provider's usual parameters, replaced by ours where we have a value, then by the caller's `extra`.
 
     An empty value in `extra` leaves a usual parameter out. Raises InvalidInput where `extra` would replace a

@@ -13,8 +13,8 @@ from typing import Any, Final
 from valetkey.errors import InsecureUrl, InvalidInput
 from valetkey.oauth.authorize import scopes_to_ask
 from valetkey.oauth.body import good_members
-from valetkey.oauth.client import PROTECTED, Client, Stamp, ask, merged
-from valetkey.oauth.plain import first, number, visible
+from valetkey.oauth.client import PROTECTED, Client, Form, Stamp, ask, merged
+from valetkey.oauth.plain import Members, first, number, secret, visible
 from valetkey.oauth.refusal import bad_answer
 from valetkey.values import EMPTY, Request, Response, Secret, secure_url
 
@@ -65,25 +65,25 @@ def device_request(
     return ask(client, "device", merged(asking.device_params, ours, extra, PROTECTED), stamp=stamp)
 
 
-def read_device(client: Client, response: Response) -> DeviceAuthorization:
-    """Return what to show the person (RFC 8628 section 3.2).
+def read_device(client: Client, response: Response, *, sent: Iterable[Secret] = ()) -> DeviceAuthorization:
+    """Return what to show the person (RFC 8628 section 3.2); no error repeats one of the secrets that were `sent`.
 
     Raises ClientRefused, RequestRefused, ProviderUnavailable, BadAnswer.
     """
     provider = client.provider
-    members = good_members(provider, response, proof="device_code")
-    code, typed = visible(members.get("device_code")), members.get("user_code")
+    members = good_members(provider, response, proof="device_code", sent=(*client.secrets, *sent))
+    code, typed = secret(members.get("device_code")), _user_code(members)
     if code is None:
         raise bad_answer(provider.name, response, "no_device_code", "there is no usable device_code in it")
-    if not isinstance(typed, str) or not typed or not typed.isprintable() or len(typed) > USER_CODE_LIMIT:
+    if typed is None:
         raise bad_answer(provider.name, response, "no_user_code", "there is no user_code in it that could be typed")
     # Google wrote `verification_url` before the RFC settled on `verification_uri`.
     page = _page(first(members, "verification_uri|verification_url"))
     if not page:
         raise bad_answer(provider.name, response, "no_verification_uri", "there is no safe verification_uri in it")
     return DeviceAuthorization(
-        Secret(code),
-        typed,
+        code,
+        typed.reveal(),
         page,
         _page(first(members, "verification_uri_complete|verification_url_complete")),
         _between(members.get("expires_in"), 1.0, LONGEST_LIFETIME, default=DEFAULT_LIFETIME),
@@ -93,8 +93,14 @@ def read_device(client: Client, response: Response) -> DeviceAuthorization:
 
 def device_token_request(client: Client, device_code: Secret, *, stamp: Stamp) -> Request:
     """Ask whether the person has finished (RFC 8628 section 3.4). Raises InvalidInput, InsecureUrl."""
-    ours = {"grant_type": GRANT, "device_code": device_code.reveal(), "client_id": client.client_id}
+    ours: Form = {"grant_type": GRANT, "device_code": device_code, "client_id": client.client_id}
     return ask(client, "token", ours, stamp=stamp)
+
+
+def _user_code(members: Members) -> Secret | None:
+    typed = members.get("user_code")
+    fit = isinstance(typed, str) and typed and typed.isprintable() and len(typed) <= USER_CODE_LIMIT
+    return Secret(typed) if fit else None
 
 
 def _page(value: Any) -> str:

@@ -48,11 +48,11 @@ def exchange_request(
         "audience": audience,
         asking.scope_param: Scopes(scopes).join(asking.scope_separator),
         "requested_token_type": requested_type,
-        "subject_token": subject.token.reveal(),
+        "subject_token": subject.token,
         "subject_token_type": subject.type,
         # "actor_token_type ... REQUIRED when the actor_token parameter is present ... but MUST NOT be included
         # otherwise" (section 2.1).
-        "actor_token": actor.token.reveal() if actor else "",
+        "actor_token": actor.token if actor else "",
         "actor_token_type": actor.type if actor else "",
     }
     return ask(client, "token", form, stamp=stamp)

@@ -5,11 +5,13 @@ What may not be here: what follows from it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from valetkey.oauth.body import good_members
 from valetkey.oauth.client import Client, Stamp, ask
-from valetkey.oauth.plain import Members, number, scopes, word
+from valetkey.oauth.plain import number, scopes, word
 from valetkey.oauth.refusal import bad_answer
 from valetkey.oauth.revocation import TokenHint
 from valetkey.values import Request, Response, Scopes, Secret
@@ -28,24 +30,26 @@ class Introspection:
     client_id: str = ""
     subject: str = field(default="", repr=False)
     kind: str = ""
-    members: Members = field(default_factory=dict, repr=False)
+    members: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def introspection_request(client: Client, token: Secret, *, stamp: Stamp, hint: TokenHint | None = None) -> Request:
     """Ask about a token (RFC 7662 section 2.1). Raises InvalidInput, InsecureUrl."""
-    return ask(client, "introspect", {"token": token.reveal(), "token_type_hint": hint or ""}, stamp=stamp)
+    return ask(client, "introspect", {"token": token, "token_type_hint": hint or ""}, stamp=stamp)
 
 
-def read_introspection(client: Client, response: Response) -> Introspection:
+def read_introspection(client: Client, response: Response, *, sent: Iterable[Secret] = ()) -> Introspection:
     """Return what the provider says (RFC 7662 section 2.2); only a plain `true` is active.
+
+    No error repeats one of the secrets that were `sent`.
 
     Raises ClientRefused, RequestRefused, ProviderUnavailable, BadAnswer.
     """
     provider = client.provider
-    members = good_members(provider, response, proof="active")
+    members = good_members(provider, response, proof="active", sent=(*client.secrets, *sent))
     if not isinstance(members.get("active"), bool):
         raise bad_answer(provider.name, response, "no_active", "there is no truth value `active` in it")
-    if not members["active"]:
+    if not members.get("active"):
         return Introspection(active=False)
     return Introspection(
         active=True,
@@ -54,7 +58,7 @@ def read_introspection(client: Client, response: Response) -> Introspection:
         client_id=_name(members.get("client_id")),
         subject=_name(members.get("sub")),
         kind=word(members.get("token_type")),
-        members=members,
+        members=members.plain(),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from valetkey.oauth.body import good_members
 from valetkey.oauth.client import Client
-from valetkey.oauth.plain import MAX_SECONDS, NOTHING, Members, find, first, number, scopes, visible, word
+from valetkey.oauth.plain import MAX_SECONDS, NOTHING, Members, find, first, number, scopes, secret, word
 from valetkey.oauth.refusal import bad_answer
 from valetkey.providers.schema import Provider
 from valetkey.values import Response, Scopes, Secret
@@ -48,15 +48,19 @@ class TokenAnswer:
     oddities: tuple[str, ...] = ()
 
 
-def read_token(client: Client, response: Response, *, asked: Iterable[str] = ()) -> TokenAnswer:
+def read_token(
+    client: Client, response: Response, *, asked: Iterable[str] = (), sent: Iterable[Secret] = ()
+) -> TokenAnswer:
     """Return what the token endpoint gave; `asked` are the scopes that were asked for.
+
+    `sent` are the request's secrets (`Request.secrets`): where the provider repeats one, no error does.
 
     Raises GrantRefused, ConsentDenied, ClientRefused, RequestRefused, AuthorizationPending, ProviderUnavailable,
     BadAnswer. RFC 6749 sections 5.1 and 5.2, RFC 8628 section 3.5, RFC 8693 section 2.2.
     """
     provider = client.provider
     answer = provider.answer
-    members = good_members(provider, response, proof=answer.access_token)
+    members = good_members(provider, response, proof=answer.access_token, sent=(*client.secrets, *sent))
     reader = _Reader(members, answer.access_token)
     access = _access_token(provider, response, members)
     granted = reader.scopes(answer.scope, answer.scope_separator or provider.asking.scope_separator)
@@ -83,12 +87,12 @@ def _parts(provider: Provider, members: Members, main: Secret) -> dict[str, Toke
     found: dict[str, TokenAnswer] = {}
     for name, path in provider.answer.parts.items():
         inner = find(members, path)
-        token = visible(inner.get("access_token")) if isinstance(inner, dict) else None
-        if token is None or Secret(token) == main:  # compared: by Secret itself, in constant time
+        token = secret(inner.get("access_token")) if isinstance(inner, Members) else None
+        if token is None or token == main:  # compared: by Secret itself, in constant time
             continue
         reader = _Reader(inner, "access_token")
         found[name] = TokenAnswer(
-            access_token=Secret(token),
+            access_token=token,
             refresh_token=reader.secret("refresh_token"),
             kind=_kind(reader.at("token_type")),
             expires_in=reader.seconds("expires_in") or None,
@@ -162,14 +166,13 @@ class _Reader:
 
 def _access_token(provider: Provider, response: Response, members: Members) -> Secret:
     path = provider.answer.access_token
-    value = first(members, path)
-    if value is None:
+    if first(members, path) is None:
         raise bad_answer(provider.name, response, "no_token", f"there is no {path} in it")
-    token = visible(value)
+    token = secret(first(members, path))
     if token is None:
         # Sent on in a header, a line break in it would be a header of the attacker's making.
         raise bad_answer(provider.name, response, "bad_token", "its access token is not one run of visible ASCII")
-    return Secret(token)
+    return token
 
 
 def _kind(value: object) -> str:

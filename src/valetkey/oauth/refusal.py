@@ -6,7 +6,7 @@ What may not be here: reading bodies (body.py), judging a good answer (reading.p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -21,9 +21,9 @@ from valetkey.errors import (
     ProviderUnavailable,
     RequestRefused,
 )
-from valetkey.oauth.plain import Members, first, said, word
+from valetkey.oauth.plain import WITHHELD, Members, code, first, said
 from valetkey.providers.schema import Provider
-from valetkey.values import Response
+from valetkey.values import Response, Secret
 
 RETRY_LIMIT: Final = 86_400.0
 """A day, in seconds: a provider that asks for more is asked again tomorrow all the same."""
@@ -112,39 +112,42 @@ TABLE: Final[Mapping[str, Refusal]] = {
 }
 
 
-def refused(provider: Provider, response: Response, members: Members) -> ProviderError:
-    """Return the error for an answer that says no (RFC 6749 section 5.2)."""
+def refused(provider: Provider, response: Response, members: Members, sent: Iterable[Secret] = ()) -> ProviderError:
+    """Return the error for an answer that says no (RFC 6749 section 5.2); it repeats none of the secrets `sent`."""
+    sent = tuple(sent)
     answer = provider.answer
     theirs = first(members, answer.error)
-    meant = _meant(theirs, answer.errors)
+    meant = _meant(theirs, answer.errors, sent)
     if meant not in TABLE and response.status == 401:
         meant = "invalid_client"
     if not meant:
         return bad_answer(provider.name, response, "no_error_code", "neither a token nor an error code is in it")
     row = TABLE.get(meant, _OTHER)
-    description = said(first(members, answer.error_description))
+    description = said(first(members, answer.error_description), sent)
     message = _message(provider.name, meant, description)
     if row is _BUSY:
-        facts = _evidence("", theirs, description)
+        facts = _evidence("", theirs, description, sent)
         return ProviderUnavailable(
             message, sent=True, retry_after=retry_after(response), status=response.status, **facts
         )
-    facts = _evidence(meant, theirs, description)
+    facts = _evidence(meant, theirs, description, sent)
     return row.error(message, code=meant, cause=row.cause, fix=row.fix, status=response.status, **facts)
 
 
-def redirect_error(provider: Provider, theirs: str, description: str) -> ProviderError:
+def redirect_error(provider: Provider, members: Members, sent: Iterable[Secret] = ()) -> ProviderError:
     """Return the error for a redirect that says no (RFC 6749 section 4.1.2.1): ConsentDenied or RequestRefused."""
-    meant = _meant(theirs, provider.answer.errors)
+    sent = tuple(sent)
+    theirs = members.get("error")
+    meant = _meant(theirs, provider.answer.errors, sent)
     row = TABLE.get(meant, _OTHER)
     error = ConsentDenied if row.error is ConsentDenied else RequestRefused
-    text = said(description)
+    text = said(members.get("error_description"), sent)
     return error(
         _message(provider.name, meant, text),
         code=meant,
         cause=row.cause or row.error.cause,
         fix=row.fix or row.error.fix,
-        **_evidence(meant, theirs, text),
+        **_evidence(meant, theirs, text, sent),
     )
 
 
@@ -186,19 +189,20 @@ def retry_after(response: Response) -> float:
     return min(max((until - now).total_seconds(), 0.0), RETRY_LIMIT)
 
 
-def _meant(theirs: object, errors: Mapping[str, str]) -> str:
+def _meant(theirs: object, errors: Mapping[str, str], sent: Iterable[Secret]) -> str:
     """Return RFC 6749's code for the provider's; the catalogue may translate a whole sentence as well as a code."""
-    return (errors.get(theirs, "") if isinstance(theirs, str) else "") or word(theirs)
+    return (errors.get(theirs, "") if isinstance(theirs, str) else "") or code(theirs, sent, known=TABLE)
 
 
-def _evidence(meant: str, theirs: object, description: str) -> dict[str, str]:
-    own = word(theirs)
-    facts = {"description": description, "provider_code": own if own != meant else ""}
+def _evidence(meant: str, theirs: object, description: str, sent: Iterable[Secret]) -> dict[str, str]:
+    own = code(theirs, sent, known=TABLE)
+    facts = {"description": description, "provider_code": own if own not in {meant, WITHHELD} else ""}
     return {name: text for name, text in facts.items() if text}
 
 
 def _message(name: str, meant: str, description: str) -> str:
-    return f"{name} says {meant or 'no'}" + (f": {description}" if description else "")
+    said_as = "no, under a code that is not repeated here" if meant == WITHHELD else meant or "no"
+    return f"{name} says {said_as}" + (f": {description}" if description else "")
 
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -5,7 +5,7 @@ What may not be here: what becomes of the connection (vault/).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
@@ -28,10 +28,9 @@ class Bearer:
 
     def prove(self, draft: Draft) -> Draft:
         """Return the draft with the token in its header; raises InvalidInput if it cannot stand in one."""
-        token = visible(self.token.reveal())
-        if token is None:
+        if visible(self.token.reveal()) is None:
             raise InvalidInput("the token holds a character that cannot stand in a header", fix="revoke it by hand")
-        return replace(draft, form=EMPTY, headers={**draft.headers, "authorization": f"Bearer {token}"})
+        return replace(draft, form=EMPTY, headers={**draft.headers, "authorization": f"Bearer {self.token.reveal()}"})
 
 
 GONE: Final = frozenset({"invalid_token", "invalid_grant"})
@@ -52,21 +51,21 @@ def revokes(provider: Provider, kind: TokenHint) -> bool:
 def revocation_request(client: Client, token: Secret, *, stamp: Stamp, hint: TokenHint | None = None) -> Request:
     """Ask the provider to forget a token (RFC 7009 section 2.1). Raises InvalidInput, InsecureUrl."""
     provider = client.provider
-    form = {provider.asking.revoke_param: token.reveal(), "token_type_hint": hint or ""}
+    form = {provider.asking.revoke_param: token, "token_type_hint": hint or ""}
     proof = _PROOFS[provider.asking.revoke_auth](client, token)
     return ask(client, "revoke", form, stamp=stamp, auth=proof)
 
 
-def read_revocation(client: Client, response: Response) -> None:
+def read_revocation(client: Client, response: Response, *, sent: Iterable[Secret] = ()) -> None:
     """Return if the token is gone; raises the ProviderError that says why it is not.
 
     "Invalid tokens do not cause an error response" (RFC 7009 section 2.2), but some servers send one all the same
-    (Google, for a token revoked before): that token is gone too.
+    (Google, for a token revoked before): that token is gone too. No error repeats one of the secrets that were `sent`.
     """
     if response.status in {200, 204} and not _is_json(response):
         return
     try:
-        good_members(client.provider, response)
+        good_members(client.provider, response, sent=(*client.secrets, *sent))
     except (GrantRefused, RequestRefused) as refusal:
         if refusal.code not in GONE:
             raise

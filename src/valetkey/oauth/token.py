@@ -51,7 +51,7 @@ def refresh_request(
     asking = client.provider.asking
     ours: Form = {
         "grant_type": "refresh_token",
-        "refresh_token": refresh_token.reveal(),
+        "refresh_token": refresh_token,
         asking.scope_param: Scopes(scopes).join(asking.scope_separator) if asking.scope_on_refresh else "",
         "resource": tuple(resource),
     }

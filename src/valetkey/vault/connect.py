@@ -165,7 +165,7 @@ def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connect
         asked = yield from stamp()
         request = code_request(client, code, verifier=pending.verifier, stamp=asked, resource=pending.asked.resource)
         response = yield from send(request)
-        tokens = read_token(client, response, asked=Scopes(pending.asked.scopes))
+        tokens = read_token(client, response, asked=Scopes(pending.asked.scopes), sent=request.secrets)
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
@@ -248,7 +248,8 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
     yield from note("connect.started", name)
     place = yield from _place(desk, wanted)
     try:
-        answer = read_token(client, (yield from send(request)), asked=Scopes(wanted.asked.scopes))
+        response = yield from send(request)
+        answer = read_token(client, response, asked=Scopes(wanted.asked.scopes), sent=request.secrets)
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
@@ -279,7 +280,7 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
     extra = {**asked.extra, **({"audience": asked.audience} if asked.audience else {})}
     scopes = scopes_to_ask(client, asked.scopes)
     request = device_request(client, scopes=scopes, extra=extra, stamp=(yield from stamp()))
-    shown = read_device(client, (yield from send(request)))
+    shown = read_device(client, (yield from send(request)), sent=request.secrets)
     yield from note("connect.started", name)
     return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
 
@@ -315,7 +316,8 @@ def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[tuple[T
         moment = yield from stamp()
         request = device_token_request(client, started.shown.device_code, stamp=moment)
         try:
-            return read_token(client, (yield from send(request)), asked=asked), moment.now
+            response = yield from send(request)
+            return read_token(client, response, asked=asked, sent=request.secrets), moment.now
         except AuthorizationPending as pending:
             interval += SLOW_DOWN_SECONDS if pending.code == "slow_down" else 0.0
         except Weather:

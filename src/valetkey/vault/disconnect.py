@@ -70,11 +70,11 @@ def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:
     for tokens in (connection.tokens, *connection.parts.values()):
         if tokens.refresh is not None and revokes(provider, "refresh_token"):
             request = revocation_request(client, tokens.refresh, hint="refresh_token", stamp=(yield from stamp()))
-            read_revocation(client, (yield from send(request)))
+            read_revocation(client, (yield from send(request)), sent=request.secrets)
             outcome = "revoked"
         if revokes(provider, "access_token"):
             request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
-            read_revocation(client, (yield from send(request)))
+            read_revocation(client, (yield from send(request)), sent=request.secrets)
             outcome = "revoked"
     return outcome
 

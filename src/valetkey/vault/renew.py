@@ -33,7 +33,7 @@ from valetkey.errors import (
 from valetkey.oauth.client import Client
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import Provider
-from valetkey.values import Request, Response, Scopes, Token
+from valetkey.values import Request, Response, Scopes, Secret, Token
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
@@ -163,7 +163,7 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
         return None
     try:
         response = yield from send(request)
-        answer = _read(claim, response)
+        answer = _read(claim, response, request.secrets)
     except ProviderError as refusal:
         return (yield from _failed(claim, refusal, fallback))
     renewed = _renewed(claim, answer)
@@ -188,9 +188,9 @@ def _ready(claim: Claim) -> Plan[Request]:
     return replace(request, timeout=min(request.timeout, SEND_SECONDS))
 
 
-def _read(claim: Claim, response: Response) -> TokenAnswer:
+def _read(claim: Claim, response: Response, sent: tuple[Secret, ...]) -> TokenAnswer:
     asked = Scopes() if claim.part else Scopes(claim.connection.asked.scopes)
-    return read_token(claim.client, response, asked=asked)
+    return read_token(claim.client, response, asked=asked, sent=sent)
 
 
 def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:
