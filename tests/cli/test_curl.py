@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from valetkey.cli.curlargs import curl_here, destination, read_arguments
+from valetkey.cli.curlargs import ELSEWHERE, curl_here, destination, judge_ways, read_arguments
 from valetkey.errors import InvalidInput
 
 curl_is_here = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -142,6 +142,44 @@ def test_without_curl_the_error_says_what_to_do(valetkey, robot, tmp_path):
     assert "valetkey exec" in done.error["fix"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--connect-to", "{ours}:{theirs}"],
+        ["--noproxy", "", "--proxy", "http://{theirs}"],
+        ["--noproxy", "example.org"],
+        ["-x", "http://{theirs}"],
+        ["--preproxy", "socks5://{theirs}"],
+        ["--socks5-hostname", "{theirs}"],
+        ["--unix-socket", "/tmp/theirs"],
+    ],
+)
+def test_over_plain_http_nothing_may_lead_elsewhere(valetkey, bound, words):
+    ours, theirs = bound
+    valetkey.env["http_proxy"] = f"http://{theirs.host}"  # what `--noproxy example.org` would bring back
+    more = [word.format(ours=ours.host, theirs=theirs.host) for word in words]
+    done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", "-sS", *more)
+    assert (done.code, done.error["code"]) == (2, "invalid_input"), done.err
+    assert (ours.requests, theirs.requests) == ([], [])
+
+
+def test_an_option_without_its_value_does_not_swallow_what_keeps_proxies_out(valetkey, bound):
+    ours, theirs = bound
+    valetkey.env["http_proxy"] = f"http://{theirs.host}"
+    assert valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-s", "-H").code == 2
+    assert (ours.requests, theirs.requests) == ([], [])
+
+
+@pytest.mark.parametrize("option", ["--libcurl", "--trace", "--trace-ascii", "--stderr"])
+def test_what_is_sent_is_written_into_no_file(valetkey, bound, tmp_path, option):
+    ours, _ = bound
+    file = tmp_path / "written"
+    done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", "-sv", option, str(file))
+    assert (done.code, done.error["code"]) == (2, "invalid_input")
+    assert (ours.requests, file.exists()) == ([], False)
+    assert valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-s", option, "-").code == 0
+
+
 def test_showing_what_is_sent_is_warned_about(valetkey, bound):
     ours, _ = bound
     done = valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-sv")
@@ -199,6 +237,48 @@ def test_what_is_not_safe_or_cannot_be_placed_is_refused(here, words):
     with pytest.raises(InvalidInput) as refused:
         read_arguments(words, here)
     assert refused.value.fix
+
+
+def judged(here, words: list[str], *, plain: bool = False) -> None:
+    judge_ways(read_arguments(words, here), plain=plain, encrypted=not plain)
+
+
+LEADING = [
+    ["--connect-to", "a:443:b:443"],
+    ["--resolve", "a:443:192.0.2.1"],
+    ["--proxy", "http://b/"],
+    ["-xhttp://b/"],
+    ["--preproxy", "socks5://b"],
+    ["--socks4", "b"],
+    ["--socks4a", "b"],
+    ["--socks5", "b"],
+    ["--socks5-hostname", "b"],
+    ["--proxy1.0", "b"],
+    ["--unix-socket", "/b"],
+    ["--abstract-unix-socket", "b"],
+    ["--doh-url", "https://b/"],
+    ["--dns-servers", "192.0.2.1"],
+    ["--interface", "b"],
+    ["--alt-svc", "file"],
+]
+
+
+@pytest.mark.parametrize("words", LEADING, ids=" ".join)
+@pytest.mark.parametrize(
+    "trust", [["-k"], ["-sSk"], ["--doh-insecure"], ["--cacert", "mine.pem"], ["--capath", "mine"]]
+)
+def test_elsewhere_is_for_tls_with_the_certificates_of_this_machine(here, words, trust):
+    judged(here, ["https://a/", *words])
+    judged(here, ["https://a/", *trust])
+    with pytest.raises(InvalidInput, match="together"):
+        judged(here, ["https://a/", *words, *trust])
+    with pytest.raises(InvalidInput, match="plain http"):
+        judged(here, ["http://127.0.0.1:1/", *words], plain=True)
+
+
+def test_every_way_elsewhere_is_an_option_that_curl_has_or_had(here):
+    # A misspelt name in the table would refuse nothing. curl can be built without some of these.
+    assert len(ELSEWHERE - here.takes.keys()) <= 4, ELSEWHERE - here.takes.keys()
 
 
 def test_an_old_curl_may_not_follow_redirects(here):

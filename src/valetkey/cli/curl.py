@@ -30,11 +30,12 @@ def curl(context: click.Context, *, name: str) -> None:
 
     The token goes into the Authorization header, and only to hosts of the connection, over https (loopback excepted).
     curl itself keeps it from other hosts when it follows redirects with --location. It stands in no argument and no
-    file. curl's own configuration file is not read. The exit code is curl's.
+    file. curl's own configuration file is not read, and options that would lead the request elsewhere (--proxy,
+    --connect-to, --resolve and their like) need TLS with the certificates of this machine. The exit code is curl's.
     """  # noqa: D301  # \b is click's mark for lines that stay as they are
     session: Session = context.obj
     given = behind(context, f"valetkey curl {name} -- https://api.example.com/me")
-    from valetkey.cli.curlargs import curl_here, read_arguments
+    from valetkey.cli.curlargs import curl_here, judge_ways, read_arguments
     from valetkey.cli.handover import become, inherited_path
     from valetkey.inject.rule import headers, missing
 
@@ -42,14 +43,17 @@ def curl(context: click.Context, *, name: str) -> None:
     reading = read_arguments(given, here)
     with session.open() as vault:
         credential = vault.credential(name)
-    plain = [address for address in reading.addresses if not _checked(address, credential, name)]
+    over_tls = {_checked(address, credential, name) for address in reading.addresses}
+    plain = False in over_tls
+    judge_ways(reading, plain=plain, encrypted=True in over_tls)
     if reading.shows_headers:
         say("curl shows the token with this option; take care where its output goes")
     own = {header for header in credential.headers if header.lower() in reading.headers}
     lines = "".join(f"{header}: {value}\r\n" for header, value in missing(headers(credential), own).items())
     # -q goes first: a configuration file could name other addresses, or --location-trusted.
     command = [here.path, "-q", "-H", f"@{inherited_path(lines.encode())}"]
-    # On loopback the token may travel unencrypted, so no proxy may stand in between.
+    # On loopback the token may travel unencrypted, so no proxy may stand in between. This goes before what was given,
+    # which may end in an option that still wants a value; a --noproxy that could undo it is refused.
     command += ["--noproxy", "*"] if plain else []
     become([*command, *given], os.environ)
 

@@ -29,7 +29,42 @@ REFUSED: Final = {
 }
 """Options under which the token could leave the connection's hosts."""
 
+ELSEWHERE: Final = frozenset(
+    {
+        "abstract-unix-socket",
+        "alt-svc",
+        "connect-to",
+        "dns-interface",
+        "dns-ipv4-addr",
+        "dns-ipv6-addr",
+        "dns-servers",
+        "doh-url",
+        "interface",
+        "noproxy",  # the last one counts, and so could take ours back
+        "preproxy",
+        "proxy",
+        "proxy1.0",
+        "resolve",
+        "socks4",
+        "socks4a",
+        "socks5",
+        "socks5-hostname",
+        "unix-socket",
+    }
+)
+"""Options by which curl asks another place than the address says. Over TLS the certificate still has to be the host's;
+without TLS nothing would tell, so that the token of a loopback address could leave the machine."""
+
+TRUSTING: Final = frozenset({"insecure", "doh-insecure", "cacert", "capath"})
+"""Options that change whose certificates count; together with one of ELSEWHERE they leave nothing of the binding."""
+
 SHOWING: Final = frozenset({"verbose", "trace", "trace-ascii", "libcurl"})
+
+WRITING: Final = frozenset({"libcurl", "stderr", "trace", "trace-ascii"})
+"""Options that write what is sent into a file, which others could read (curl creates it with mode 0644)."""
+
+STREAMS: Final = frozenset({"-", "%"})
+"""Standard output and standard error, as curl names them."""
 
 _OPTION: Final = re.compile(r"\s+(?:-(?P<short>\S), )?--(?P<long>[a-z0-9][a-z0-9.-]*)(?P<takes> [<\[])?")
 _URL: Final = re.compile(
@@ -142,6 +177,12 @@ def _option(name: str, left: list[str], reading: Reading, curl: Curl) -> None:
         raise InvalidInput(f"curl's --{name} cannot be used here", cause=REFUSED[name], fix="leave it out")
     reading.options.add(name)
     value = left.pop(0) if curl.takes[name] and left else ""
+    if name in WRITING and value not in STREAMS:
+        raise InvalidInput(
+            f"curl's --{name} would write the token into a file",
+            cause="curl creates it readable by every user of this machine",
+            fix=f"--{name} - writes to standard output; send that where only you can read",
+        )
     if name == "url":
         reading.addresses.append(value)
     elif name == "header" and not value.startswith("@"):
@@ -157,6 +198,26 @@ def _judge(reading: Reading, curl: Curl) -> None:
         raise InvalidInput(
             f"curl {curl.version[0]}.{curl.version[1]} could send the token on when it follows a redirect",
             fix="leave out --location, or use curl 7.83 or newer",
+        )
+
+
+def judge_ways(reading: Reading, *, plain: bool, encrypted: bool) -> None:
+    """Refuse options by which the token would go elsewhere than to the host of the address; raises InvalidInput.
+
+    `plain` says that an address is asked over plain http, `encrypted` that one is asked over TLS.
+    """
+    ways, trust = sorted(reading.options & ELSEWHERE), sorted(reading.options & TRUSTING)
+    if plain and ways:
+        raise InvalidInput(
+            f"curl's --{ways[0]} cannot be used with plain http",
+            cause="it can lead the request elsewhere, and without TLS nothing would tell",
+            fix="leave it out, or ask by https",
+        )
+    if encrypted and ways and trust:
+        raise InvalidInput(
+            f"curl's --{ways[0]} and --{trust[0]} cannot be used together",
+            cause="the request could go elsewhere, and the certificate would not tell",
+            fix="leave one of them out",
         )
 
 
