@@ -345,7 +345,7 @@ def test_a_vault_that_is_not_ours_to_read_is_an_error_of_ours(open_to_all):
     SqliteStore.open(path, create=True).close()
     if os.geteuid() != 0:
         path.chmod(0)
-    assert as_nobody(lambda: error_of(lambda: SqliteStore.open(path, create=True))) == "StoreUnavailable True"
+    assert as_nobody(lambda: error_of(lambda: SqliteStore.open(path, create=True))) == "VaultUnreadable True"
 
 
 @posix
@@ -498,3 +498,20 @@ def test_no_more_connections_are_kept_than_the_limit(store):
 def test_repr_shows_the_path_and_nothing_else(store, path):
     store.swap("a", 0, SOME)
     assert repr(store) == f"<SqliteStore {path}>"
+
+
+def test_who_only_looks_makes_no_vault_of_an_empty_file(tmp_path):
+    (tmp_path / "vault.db").touch(0o600)
+    with pytest.raises(VaultUnreadable, match="is empty"):
+        SqliteStore.open(tmp_path / "vault.db", create=False)
+    assert (tmp_path / "vault.db").stat().st_size == 0
+    SqliteStore.open(tmp_path / "vault.db", create=True).close()
+    SqliteStore.open(tmp_path / "vault.db", create=False).close()
+
+
+def test_a_file_of_another_user_is_no_weather(tmp_path, monkeypatch):
+    SqliteStore.open(tmp_path / "vault.db", create=True).close()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(VaultUnreadable, match="permission denied") as refused:
+        SqliteStore.open(tmp_path / "vault.db", create=False)
+    assert refused.value.exit_code == 7

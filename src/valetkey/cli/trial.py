@@ -60,6 +60,13 @@ def register(sandbox: Sandbox, vault: Vault) -> int:
             known = vault.app(app.name)
         except NotFound:
             continue
+        running = known.description.endpoints.issuer
+        if known.provider == app.provider and running != sandbox.issuer and _answers(running):
+            raise AlreadyExists(
+                f"the sandbox of this vault is running already, at {running}",
+                cause="another `make run` or `valetkey serve --sandbox` uses this vault",
+                fix="use that one, or stop it first; or give this one a vault of its own with --vault",
+            )
         if known.provider != app.provider:
             raise AlreadyExists(
                 f"this vault has an app called {app.name} that is not the sandbox's",
@@ -71,6 +78,19 @@ def register(sandbox: Sandbox, vault: Vault) -> int:
     for name in stale:
         vault.disconnect(name, force=True)
     return len(stale)
+
+
+def _answers(issuer: str) -> bool:
+    """Say whether a sandbox is still there."""
+    from valetkey.errors import ValetkeyError
+    from valetkey.transport.sync import Transport
+    from valetkey.values import Request
+
+    with Transport() as transport:
+        try:
+            return issuer.encode() in transport.send(Request("GET", f"{issuer}/health", timeout=2.0)).body
+        except ValetkeyError:
+            return False
 
 
 def what_to_type(sandbox_url: str, vault: str, way_in: str, operator_key_file: str) -> str:

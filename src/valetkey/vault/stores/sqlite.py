@@ -93,6 +93,7 @@ class SqliteStore:
                 )
             _touch(path)
         refuse_shared(path)
+        _refuse_unusable(path, create=create)
         store = cls(path)
         try:
             with store._connection() as connection:
@@ -229,6 +230,25 @@ def _there(path: Path) -> bool:
 
 def _said(refusal: OSError | ValueError) -> str:
     return getattr(refusal, "strerror", "") or str(refusal)
+
+
+def _refuse_unusable(path: Path, *, create: bool) -> None:
+    """Raise VaultUnreadable for a file that is not ours to read, or empty where no vault is to be made.
+
+    Whoever only looks does not make a vault of what may have been one.
+    """
+    if not os.access(path, os.R_OK):
+        raise VaultUnreadable(
+            f"{path} cannot be used: permission denied",
+            cause="it belongs to another user",
+            fix="use a vault of your own, or ask its owner",
+        )
+    if not create and path.stat().st_size == 0:
+        raise VaultUnreadable(
+            f"{path} is empty",
+            cause="it was cut to nothing, or is not a vault",
+            fix="restore it from a backup; or delete it, and `valetkey app add …` makes a new vault",
+        )
 
 
 def _touch(path: Path) -> None:
