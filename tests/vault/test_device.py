@@ -140,6 +140,22 @@ def test_a_token_that_comes_with_the_last_question_is_taken(desk):
     assert world.now.timestamp() == T0 + 60
 
 
+@pytest.mark.parametrize(
+    ("answers", "codes", "waits"),
+    [
+        ([Response(503)] * 3, {"expires_in": 60}, [5, 10, 20, 25]),
+        ([ProviderTimeout("slow")] * 4, {"expires_in": 100}, [5, 10, 20, 40, 25]),
+        ([SLOWER] * 3, {"expires_in": 40}, [5, 10, 15, 10]),
+        ([], {"expires_in": 60, "interval": 300}, [60]),
+    ],
+)
+def test_no_wait_leads_past_the_end_of_the_code(desk, answers, codes, waits):
+    world = asking_world(desk, *answers, tokens_answer(1), **codes)
+    assert connected(desk, world).tokens.access == Secret("access-1")
+    assert world.waits == waits
+    assert world.now.timestamp() == T0 + codes["expires_in"]
+
+
 def test_reconnecting_keeps_the_history(desk):
     world = asking_world(desk, tokens_answer(9))
     put(desk, world, a_connection(generation=4))

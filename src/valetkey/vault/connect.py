@@ -312,7 +312,8 @@ def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[tuple[T
     """Ask until the person has finished (RFC 8628 section 3.4); a provider that is down is asked again."""
     interval = float(started.shown.interval)
     while True:
-        yield from sleep(interval)
+        left = started.expires_at - (yield from now()).timestamp()
+        yield from sleep(min(interval, max(left, 0.0)))  # the last question comes when the code ends, and not after it
         moment = yield from stamp()
         request = device_token_request(client, started.shown.device_code, stamp=moment)
         try:
