@@ -51,6 +51,11 @@ URLS = ("--token-url", "https://acme.example/token", "--authorize-url", "https:/
         ([*ADD, *URLS, "--secret-stdin"], 2, "invalid_input"),
         ([*ADD, *URLS, "--param", "tenant"], 2, "invalid_input"),
         ([*ADD, *URLS, "--param", "tenant=x"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--host", "localhost"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--host", "*.com"], 2, "invalid_input"),
+        ([*ADD, *URLS, "--host", "https://api.example"], 2, "invalid_input"),
+        (["connect", "acme/me", "--host", "127.0.0.1", "--vault", "{vault}"], 2, "invalid_input"),
+        (["connect", "acme/me", "--host", "[::1]", "--vault", "{vault}"], 2, "invalid_input"),
         ([*ADD, *URLS, "--private-key", "{text}"], 2, "key_refused"),
         ([*ADD, *URLS, "--private-key", "{folder}/none.pem"], 2, "invalid_input"),
         ([*ADD, *URLS, "--vault", "{vault}"], 2, "already_exists"),
@@ -78,6 +83,15 @@ def test_a_mistake_has_its_exit_code_and_its_code(inside, mistakes, words, exit_
     assert for_people.err.startswith("valetkey: ")
     assert f"[{code}]" in for_people.err.splitlines()[0]
     assert for_people.out == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "better"), [("127.0.0.1", "127.0.0.1:9000"), ("localhost", "localhost:9000"), ("::1", "[::1]:9000")]
+)
+def test_a_loopback_host_without_a_port_is_called_so(inside, host, better):
+    done = inside(*ADD, *URLS, "--host", host, "--json")
+    assert f"--host {better}" in done.error["fix"]
+    assert inside(*ADD, *URLS, "--host", "127.0.0.1:9000", "--host", "[::1]:*", "--host", "*.acme.example").code == 0
 
 
 @pytest.fixture
@@ -223,7 +237,7 @@ def test_a_person_who_denies_is_told_so(valetkey, box, browser, page):
     browser("deny")
     done = valetkey("connect", "box/alice", "--json")
     assert (done.code, done.error["code"]) == (4, "access_denied")
-    assert "denied" not in page.read_text()
+    assert "Consent was denied" in page.read_text()
 
 
 @pytest.mark.network

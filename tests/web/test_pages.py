@@ -60,6 +60,7 @@ def test_a_form_ends_only_where_it_leads(leads_to, behind):
         (CallbackRefused("x", code="state_used"), 409),
         (CallbackRefused("x", code="state_expired"), 410),
         (CallbackRefused("x", code="form_not_ours"), 403),
+        (InvalidInput("x", code="too_many_begun"), 429),
         (ConsentDenied("x"), 403),
         (NotFound("x"), 404),
         (AlreadyExists("x"), 409),

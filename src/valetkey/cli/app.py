@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from valetkey.cli import ask
-from valetkey.cli.base import FormCommand, Group, Session, pairs
+from valetkey.cli.base import FormCommand, Group, Session, hosts_to_bind, pairs
 from valetkey.cli.provider import complete_keys
 from valetkey.cli.redirect import DEFAULT, listening_place
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
@@ -96,7 +96,7 @@ class NewApp:
 @click.option("--key-alg", default="", help="What the key signs with [default: RS256 for RSA, else by the curve].")
 @click.option("--key-id", default="", help="The key's id (kid) at the provider.")
 @click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
-@click.option("--host", "hosts", multiple=True, help="A host the tokens may go to; repeatable.")
+@click.option("--host", "hosts", multiple=True, help="A host the tokens may go to, beside the provider's; repeatable.")
 @click.option(
     "--authorize-param", "authorize_params", multiple=True, metavar="NAME=VALUE", help="Sent with each login."
 )
@@ -163,7 +163,7 @@ def _read(given: NewApp) -> App:
         redirect_uri=given.redirect_uri,
         scopes=tuple(Scopes(" ".join(given.scopes).split())),
         audience=given.audience,
-        hosts=given.hosts,
+        hosts=hosts_to_bind(given.hosts),
         authorize_params=pairs(given.authorize_params, "--authorize-param"),
         secret_expires_at=given.secret_expires.replace(tzinfo=UTC).timestamp() if given.secret_expires else None,
         testing=given.testing,

@@ -159,6 +159,26 @@ def _near(word: str, words: Iterable[str]) -> list[str]:
     return get_close_matches(word, list(words), n=2)
 
 
+def hosts_to_bind(given: Iterable[str]) -> tuple[str, ...]:
+    """Return hosts that a token may be bound to; raises InvalidInput for one that would never match."""
+    from valetkey.inject.rule import read_pattern  # late: only these options need it
+    from valetkey.values import is_loopback
+
+    hosts = tuple(given)
+    for host in hosts:
+        if read_pattern(host) is not None:
+            continue
+        here, shown = is_loopback(host), f"[{host.strip('[]')}]" if host.count(":") > 1 else host
+        raise InvalidInput(
+            f"--host {host[:80]!r} would match no address",
+            cause="every program of this machine has a port of its own" if here else "",
+            fix=f"write its port, --host {shown}:9000, or every port, --host '{shown}:*'"
+            if here
+            else "a name and perhaps a port: api.example.com, api.example.com:8443, *.example.com, 127.0.0.1:9000",
+        )
+    return hosts
+
+
 def pairs(given: Iterable[str], option: str) -> dict[str, str]:
     """Read `name=value` texts; raises InvalidInput."""
     read: dict[str, str] = {}

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import click
 
-from valetkey.cli.base import FormCommand, Session, pairs
+from valetkey.cli.base import FormCommand, Session, hosts_to_bind, pairs
 from valetkey.cli.exits import INTERRUPTED
 from valetkey.cli.show import clean, moment, out, out_json, say
 from valetkey.errors import InvalidInput, NotFound
@@ -52,7 +52,7 @@ class Asked:
 
         scopes = tuple(Scopes(" ".join(self.scopes).split()))
         extra = pairs(self.params, "--param")
-        return Wish(scopes, self.audience, self.resources, extra, self.subject, self.hosts)
+        return Wish(scopes, self.audience, self.resources, extra, self.subject, hosts_to_bind(self.hosts))
 
 
 @click.command(cls=FormCommand, form=Asked)
@@ -65,7 +65,7 @@ class Asked:
 @click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
 @click.option("--resource", "resources", multiple=True, help="A resource indicator (RFC 8707); repeatable.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One more parameter of the request.")
-@click.option("--host", "hosts", multiple=True, help="A host the token may go to; else the app's, or the provider's.")
+@click.option("--host", "hosts", multiple=True, help="A host the token may go to, beside the app's and the provider's.")
 def connect(session: Session, asked: Asked) -> None:
     """Obtain a connection: a person consents, its tokens are kept.
 

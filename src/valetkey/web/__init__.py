@@ -7,6 +7,7 @@
     routes.py     one function per page
     browser.py    who sits at the browser: cookie, the guard on forms
     door.py       who may see the pages: the operator's key, the entry link, the session
+    allowance.py  how much may be begun
     answers.py    errors as pages with the right HTTP status
     overview.py   what the first page shows
     pages.py      templates, the style, the content security policy

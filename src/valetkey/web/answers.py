@@ -22,7 +22,13 @@ from valetkey.errors import (
     Weather,
 )
 
-STATUS_OF_CODE: Final = {"form_not_ours": 403, "state_not_yours": 403, "state_used": 409, "state_expired": 410}
+STATUS_OF_CODE: Final = {
+    "form_not_ours": 403,
+    "state_not_yours": 403,
+    "state_used": 409,
+    "state_expired": 410,
+    "too_many_begun": 429,
+}
 
 STATUS_OF_KIND: Final[tuple[tuple[type[ValetkeyError], int], ...]] = (
     (CallbackRefused, 400),

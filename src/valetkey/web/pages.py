@@ -92,6 +92,9 @@ def page(
     return Response(text, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 
-def outcome_page(outcome: Outcome, here: str) -> Response[str]:
-    """Answer with how something ended."""
-    return page("done.html", here, status=outcome.status, outcome=outcome)
+def outcome_page(outcome: Outcome, here: str, *, retry_after: int = 0) -> Response[str]:
+    """Answer with how something ended; `retry_after` is seconds."""
+    made = page("done.html", here, status=outcome.status, outcome=outcome)
+    if retry_after:
+        made.set_header("retry-after", str(retry_after))
+    return made

@@ -22,6 +22,7 @@ from valetkey.vault import names
 from valetkey.vault.akeeper import landing
 from valetkey.vault.connect import Wish
 from valetkey.vault.views import ConnectionInfo
+from valetkey.web.allowance import Allowance, checked_scopes, too_many
 from valetkey.web.answers import Outcome, Outcomes, outcome_of
 from valetkey.web.browser import (
     COOKIE_BYTES,
@@ -51,6 +52,7 @@ class Site:
     door: Door
     sandbox_url: str = ""
     outcomes: Outcomes = field(default_factory=Outcomes)
+    allowance: Allowance = field(default_factory=Allowance)
 
     @property
     def redirect_uri(self) -> str:
@@ -117,7 +119,9 @@ async def ask(request: Request) -> Response[str]:
     name = _name(request)
     info, known = await _known(site, name)
     person = bool(info.description.endpoints.authorize)
-    asked = Scopes.parse(request.query_params.get("scope", "")) or (known.asked if known is not None else Scopes())
+    asked = Scopes.parse(checked_scopes(request.query_params.get("scope", ""))) or (
+        known.asked if known is not None else Scopes()
+    )
     browser = browser_of(request.cookies, site.public_url)
     fresh = browser or Secret(secrets.token_urlsafe(COOKIE_BYTES))
     return page(
@@ -143,8 +147,12 @@ async def start(request: Request) -> Response[str]:
     name = _name(request)
     browser, form = await _own_form(request, site, again=f"/connect/{quote(name)}")
     info, _ = await _known(site, name)
-    wish = Wish(scopes=tuple(Scopes.parse(form.get("scope", ""))))
+    wish = Wish(scopes=tuple(Scopes.parse(checked_scopes(form.get("scope", "")))))
     if info.description.endpoints.authorize:
+        seconds = site.allowance.take(place_of(browser))
+        if seconds:
+            refused = outcome_of(too_many(seconds), "Not now", again=f"/connect/{quote(name)}")
+            return outcome_page(refused, site.public_url, retry_after=seconds)
         begun = await site.vault.begin(name, redirect_uri=site.redirect_uri, binding=browser, wish=wish)
         return _see_other(begun.url)
     try:
