@@ -43,6 +43,7 @@ URLS = ("--token-url", "https://acme.example/token", "--authorize-url", "https:/
         ([*ADD, "--token-url", "acme.example"], 2, "invalid_input"),
         ([*ADD, *URLS, "--redirect-uri", "http://acme.example/callback"], 2, "insecure_url"),
         ([*ADD, "--issuer", "http://acme.example"], 2, "insecure_url"),
+        ([*ADD, "github", "--allow-private"], 2, "invalid_input"),
         # options that do not fit together, or are missing
         (["app", "add", "acme"], 2, "invalid_input"),
         (["app", "add", "acme", "generic", "--client-id", "me", "--public"], 2, "invalid_input"),

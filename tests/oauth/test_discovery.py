@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valetkey.errors import BadAnswer, InsecureUrl, InvalidInput, ProviderUnavailable, ValetkeyError
+from valetkey.oauth.authentication import NoAuth
+from valetkey.oauth.client import Client
 from valetkey.oauth.discovery import ENDPOINTS, METHODS, discovery_requests, read_discovery
-from valetkey.values import Response
+from valetkey.oauth.token import refresh_request
+from valetkey.values import Response, Secret
 
 ISSUER = "https://server.example.com"
 
@@ -156,6 +159,81 @@ def test_an_issuer_on_loopback_may_name_endpoints_there(answer):
     local = "http://127.0.0.1:8080"
     found = read_discovery(local, answer({"issuer": local, "token_endpoint": f"{local}/token"}))
     assert found.endpoints.token == "http://127.0.0.1:8080/token"
+
+
+INSIDE = [
+    "127.0.0.2",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.0.0.1.",
+    "0",
+    "0.0.0.0",
+    "169.254.169.254",
+    "224.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "[::]",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:8.8.8.8]",
+    "[2002:7f00:1::]",
+    "[fe80::1]",
+    "[fe80::1%25eth0]",
+    "localhost.",
+    "LOCALHOST",
+    "api.localhost",
+    "localhost.localdomain",
+    "ip6-loopback",
+    "metadata.google.internal",
+    "127%2e0.0.1",
+]
+PRIVATE = ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "[fd00::1]", "idp.corp.internal", "printer.local"]
+
+
+@pytest.mark.parametrize("name", sorted(ENDPOINTS.values()))
+@pytest.mark.parametrize("host", [*INSIDE, *PRIVATE])
+def test_a_document_leads_nobody_inside(answer, name, host):
+    with pytest.raises(BadAnswer) as refused:
+        read_discovery(ISSUER, answer({**DOCUMENT, name: f"https://{host}/x"}))
+    assert refused.value.evidence["reason"] == "bad_endpoint"
+    assert name in str(refused.value)
+
+
+@pytest.mark.parametrize("host", INSIDE)
+def test_not_even_where_private_endpoints_are_allowed(answer, host):
+    with pytest.raises(BadAnswer):
+        read_discovery(ISSUER, answer({**DOCUMENT, "token_endpoint": f"https://{host}/x"}), allow_private=True)
+
+
+@pytest.mark.parametrize("host", [*PRIVATE, "server.example.com"])
+def test_private_endpoints_may_be_allowed(answer, host):
+    found = read_discovery(ISSUER, answer({**DOCUMENT, "token_endpoint": f"https://{host}/x"}), allow_private=True)
+    assert (found.endpoints.token, found.asking.public_only) == (f"https://{host}/x", False)
+
+
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "[2606:4700::1111]", "localhost.example.com", "10.example.com", "a.b-1.co"]
+)
+def test_what_is_public_as_far_as_it_is_written_may_be_named(answer, host):
+    found = read_discovery(ISSUER, answer({**DOCUMENT, "token_endpoint": f"https://{host}/x"}))
+    assert found.endpoints.token == f"https://{host}/x"
+
+
+def test_what_was_discovered_is_asked_at_public_addresses_only(answer, stamp):
+    client = Client(read_discovery(ISSUER, answer(DOCUMENT)), "id", NoAuth())
+    assert refresh_request(client, Secret("r"), stamp=stamp).public_only
+    assert all(request.public_only for request in discovery_requests(ISSUER))
+    assert not any(request.public_only for request in discovery_requests(ISSUER, allow_private=True))
+
+
+@pytest.mark.parametrize("local", ["http://127.0.0.1:8080", "https://localhost", "http://[::1]:1"])
+def test_a_discovered_server_on_loopback_is_asked_there(answer, stamp, local):
+    found = read_discovery(local, answer({"issuer": local, "token_endpoint": f"{local}/t"}))
+    assert not refresh_request(Client(found, "id", NoAuth()), Secret("r"), stamp=stamp).public_only
+    assert not any(request.public_only for request in discovery_requests(local))
 
 
 def test_a_document_without_a_token_endpoint_is_refused(answer):

@@ -61,6 +61,7 @@ class NewApp:
     hosts: tuple[str, ...]
     authorize_params: tuple[str, ...]
     issuer: str
+    allow_private: bool
     token_url: str
     authorize_url: str
     device_url: str
@@ -103,6 +104,11 @@ class NewApp:
 @click.option(
     "--issuer", default="", metavar="URL", help="Let the provider describe itself (RFC 8414, OpenID Connect)."
 )
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Let that issuer, and what it names, lie in your own network or behind a proxy.",
+)
 @click.option("--token-url", default="", metavar="URL", help="The token endpoint of a provider not in the catalogue.")
 @click.option("--authorize-url", default="", metavar="URL", help="Its authorization endpoint.")
 @click.option("--device-url", default="", metavar="URL", help="Its device authorization endpoint.")
@@ -137,7 +143,11 @@ def _read(given: NewApp) -> App:
     from valetkey.vault.records import App
 
     params = pairs(given.params, "--param")
-    key, description = described(given.name, given.provider, given.issuer, given.urls())
+    if given.allow_private and not given.issuer:
+        raise InvalidInput("--allow-private is for --issuer", fix="leave it out: URLs given by hand may lie anywhere")
+    key, description = described(
+        given.name, given.provider, given.issuer, given.urls(), allow_private=given.allow_private
+    )
     provider = filled(description or load(key), params)
     if not provider.endpoints.token:
         raise InvalidInput(f"{provider.name} needs its token endpoint", fix="give --token-url, or --issuer")

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from valetkey.providers.schema import Provider
 
 
-def described(name: str, key: str | None, issuer: str, urls: dict[str, str]) -> tuple[str, Provider | None]:
+def described(
+    name: str, key: str | None, issuer: str, urls: dict[str, str], *, allow_private: bool = False
+) -> tuple[str, Provider | None]:
     """Return the provider's key, and its description where the catalogue's own does not do.
 
-    `urls` are endpoints by their name in the schema. Raises NotFound, InvalidInput, InsecureUrl, ProviderError.
+    `urls` are endpoints by their name in the schema; `allow_private` is for an issuer in one's own network.
+    Raises NotFound, InvalidInput, InsecureUrl, ProviderError.
     """
     from valetkey.providers import load, overridden
 
@@ -25,7 +28,7 @@ def described(name: str, key: str | None, issuer: str, urls: dict[str, str]) -> 
         raise InvalidInput("a provider and --issuer were given", fix="leave one of them out")
     for endpoint, url in urls.items():
         secure_url(url, f"{endpoint} URL")  # said by its own code (insecure_url), ahead of the general check
-    base = discovered(issuer) if issuer else load(key or _guessed(name, urls))
+    base = discovered(issuer, allow_private=allow_private) if issuer else load(key or _guessed(name, urls))
     if not urls and not issuer:
         return base.key, None
     return base.key, overridden(base, {f"endpoints.{endpoint}": url for endpoint, url in urls.items()})
@@ -45,7 +48,7 @@ def _guessed(name: str, urls: dict[str, str]) -> str:
     )
 
 
-def discovered(issuer: str) -> Provider:
+def discovered(issuer: str, *, allow_private: bool = False) -> Provider:
     """Ask an issuer to describe itself (RFC 8414); raises Weather, or what read_discovery raises."""
     from valetkey.oauth.discovery import discovery_requests, read_discovery
     from valetkey.transport.sync import Transport
@@ -53,9 +56,9 @@ def discovered(issuer: str) -> Provider:
     transport = Transport()
     refusals: list[ProviderError] = []
     try:
-        for request in discovery_requests(issuer):
+        for request in discovery_requests(issuer, allow_private=allow_private):
             try:
-                return read_discovery(issuer, transport.send(request))
+                return read_discovery(issuer, transport.send(request), allow_private=allow_private)
             except Weather:
                 raise
             except ProviderError as refusal:

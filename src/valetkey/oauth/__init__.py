@@ -10,7 +10,7 @@
     exchange.py        RFC 8693
     revocation.py      RFC 7009
     introspection.py   RFC 7662
-    discovery.py       RFC 8414 and OpenID Connect Discovery
+    discovery.py       RFC 8414 and OpenID Connect Discovery; places.py says which hosts a document may name
     reading.py         token answers; body.py reads any answer's members, refusal.py turns a "no" into an error,
                        plain.py holds the small readers of outside text and numbers
 

@@ -155,13 +155,13 @@ def ask(
         headers=headers,
         body=provider.asking.body,
     )
-    request = _written(auth or client.auth, draft, url)
+    request = _written(auth or client.auth, draft, url, public_only=provider.asking.public_only)
     if request is None:
         raise InvalidInput("a parameter of the request is not Unicode text", fix="type it again in UTF-8")
     return request
 
 
-def _written(auth: ClientAuth, draft: Draft, url: str) -> Request | None:
+def _written(auth: ClientAuth, draft: Draft, url: str, *, public_only: bool) -> Request | None:
     """Return the request with the client's proof; None if a text has no octets, as the error would carry that text."""
     try:
         proven = auth.prove(draft)
@@ -176,6 +176,7 @@ def _written(auth: ClientAuth, draft: Draft, url: str) -> Request | None:
         body=body,
         timeout=TIMEOUT,
         limit=LIMIT,
+        public_only=public_only,
         secrets=(*held(auth), *(value for value in proven.form.values() if isinstance(value, Secret))),
     )
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from valetkey.errors import InsecureUrl, InvalidInput
 from valetkey.oauth.body import good_members
 from valetkey.oauth.client import LIMIT, TIMEOUT
+from valetkey.oauth.places import lies_inside
 from valetkey.oauth.plain import Members, visible
 from valetkey.oauth.refusal import bad_answer
 from valetkey.providers.schema import Asking, Endpoints, GrantName, Provider, TokenAuth
@@ -46,8 +49,10 @@ ENDPOINTS: Final = {
 }
 
 
-def discovery_requests(issuer: str) -> tuple[Request, ...]:
+def discovery_requests(issuer: str, *, allow_private: bool = False) -> tuple[Request, ...]:
     """Return the requests to try, in this order, until one is answered well. Raises InvalidInput, InsecureUrl.
+
+    `allow_private` is for an issuer in one's own network; else only public addresses are asked, loopback excepted.
 
     RFC 8414 section 3.1 puts the well-known part between host and path; OpenID Connect Discovery section 4 after it.
     """
@@ -61,11 +66,19 @@ def discovery_requests(issuer: str) -> tuple[Request, ...]:
         f"{origin}{path}/.well-known/openid-configuration",
     )
     headers = {"accept": "application/json"}
-    return tuple(Request("GET", url, headers=headers, timeout=TIMEOUT, limit=LIMIT) for url in urls)
+    public = _public_only(issuer, allow_private=allow_private)
+    return tuple(Request("GET", url, headers, timeout=TIMEOUT, limit=LIMIT, public_only=public) for url in urls)
 
 
-def read_discovery(issuer: str, response: Response) -> Provider:
+def _public_only(issuer: str, *, allow_private: bool) -> bool:
+    return not allow_private and not is_loopback(urlsplit(issuer).hostname or "")
+
+
+def read_discovery(issuer: str, response: Response, *, allow_private: bool = False) -> Provider:
     """Return the provider that an issuer describes itself as.
+
+    Its endpoints are public, and only asked where they are, unless the issuer is on loopback, or `allow_private` lets
+    them lie in one's own network. Never does an issuer elsewhere lead to loopback or to link-local addresses.
 
     Raises BadAnswer (also when the document speaks of another issuer, RFC 8414 section 3.3), ProviderUnavailable.
     """
@@ -74,7 +87,11 @@ def read_discovery(issuer: str, response: Response) -> Provider:
     # "The "issuer" value returned MUST be identical to the authorization server's issuer identifier value".
     if members.get("issuer") != issuer:
         raise bad_answer(host, response, "issuer_mismatch", f"it describes another issuer than {issuer!r}")
-    urls = {name: _url(members.get(theirs), theirs, issuer, response) for name, theirs in ENDPOINTS.items()}
+    found = {name: _url(members.get(theirs), theirs, issuer, response) for name, theirs in ENDPOINTS.items()}
+    urls = {
+        name: _outside(url, ENDPOINTS[name], issuer, response, allow_private=allow_private)
+        for name, url in found.items()
+    }
     if not urls["token"]:
         raise bad_answer(host, response, "no_token_endpoint", "it names no token_endpoint")
     offline = "offline_access" in _texts(members, "scopes_supported")
@@ -83,7 +100,10 @@ def read_discovery(issuer: str, response: Response) -> Provider:
         name=host,
         endpoints=Endpoints(issuer=issuer, **urls),
         grants=_grants(members, device=bool(urls["device"])),
-        asking=_asking(members, host, response, offline=offline),
+        asking=msgspec.structs.replace(
+            _asking(members, host, response, offline=offline),
+            public_only=_public_only(issuer, allow_private=allow_private),
+        ),
         offline_scopes=["offline_access"] if offline else [],
     )
 
@@ -123,7 +143,7 @@ def _texts(members: Members, name: str) -> tuple[str, ...]:
 
 
 def _url(value: Any, what: str, issuer: str, response: Response) -> str:
-    """Return an endpoint, https unless the issuer itself is on loopback: a document may not lead us inside."""
+    """Return an endpoint, or the empty string for none."""
     if value is None:
         return ""
     host = urlsplit(issuer).netloc
@@ -131,7 +151,18 @@ def _url(value: Any, what: str, issuer: str, response: Response) -> str:
         url = secure_url(visible(value) or "", what)
     except (InvalidInput, InsecureUrl) as refusal:
         raise bad_answer(host, response, "bad_endpoint", f"its {what} is no https URL") from refusal
-    inside = is_loopback(urlsplit(url).hostname or "") and not is_loopback(urlsplit(issuer).hostname or "")
-    if inside or len(url) > URL_LIMIT:
-        raise bad_answer(host, response, "bad_endpoint", f"its {what} is not one a stranger may name")
+    if len(url) > URL_LIMIT:
+        raise bad_answer(host, response, "bad_endpoint", f"its {what} is too long to be one")
     return url
+
+
+def _outside(url: str, what: str, issuer: str, response: Response, *, allow_private: bool) -> str:
+    """Return an endpoint that does not lead inside, unless the issuer itself is on loopback."""
+    parts, home = urlsplit(url), urlsplit(issuer)
+    if (
+        not url
+        or is_loopback(home.hostname or "")
+        or not lies_inside(parts.hostname or "", allow_private=allow_private)
+    ):
+        return url
+    raise bad_answer(home.netloc, response, "bad_endpoint", f"its {what} is not one a stranger may name")

@@ -53,6 +53,7 @@ class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     revoke_auth: Literal["client", "none", "bearer"] = "client"
     revoke_param: str = "token"
     target: Literal["resource", "default_scope"] = "resource"  # one of several APIs: RFC 8707, or scope {it}/.default
+    public_only: bool = False  # ask no address inside: loopback, private, link-local (set for discovered providers)
     revokes: Literal["either", "access", "refresh"] = "either"  # which token `endpoints.revoke` takes
 
 
