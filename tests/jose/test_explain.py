@@ -110,6 +110,54 @@ def test_signature_and_secrets_are_masked(forge, canary):
     assert found.claims["n"] == "an object"
 
 
+SECRET_NAMES = [
+    "pwd", "pin", "code", "jwt", "cookie", "session", "auth", "key", "refresh", "k", "d", "signature", "otp",
+    "password", "db_passwd", "user-pwd", "apiKey", "api_key", "API-KEY", "authCode", "auth_code", "sessionId", "setCookie",
+    "refresh_tok", "clientSecret", "private", "id_token", "JWT", "X-Auth",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+@pytest.mark.parametrize("value", ["hunter2", 1234, ["hunter2"], {"a": "hunter2"}])
+def test_a_member_named_like_a_secret_is_masked(forge, name, value):
+    found = explain(forge.hs256(forge.payload(**{name: value}), header={"alg": "HS256", name: value}), now=NOW)
+    assert found.claims[name] == "(masked)"
+    assert found.header.get(name, "(masked)") == "(masked)"
+    assert "hunter2" not in str(found)
+    assert "1234" not in found.claims.values()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2ln", "(masked)"),
+        ("before eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2ln after", "before (masked) after"),
+        (["a", "eyJhbGciOiJIUzI1NiJ9"], "a, (masked)"),
+        ([["eyJhbGciOiJIUzI1NiJ9"]], "(masked)"),
+        ("GOCSPX-AbCdEfGhIjKlMnOpQrStUvWxYz12", "(masked)"),
+        ("sent 0123456789abcdef0123456789abcdef", "sent (masked)"),
+        ("0a1b2c3d-4e5f-6789-abcd-ef0123456789", "0a1b2c3d-4e5f-6789-abcd-ef0123456789"),
+        ("a plain sentence of many short words", "a plain sentence of many short words"),
+        ("alice@example.com", "alice@example.com"),
+    ],
+)
+def test_a_member_that_looks_like_a_secret_is_masked(forge, value, shown):
+    assert explain(forge.hs256(forge.payload(x=value)), now=NOW).claims["x"] == shown
+
+
+def test_what_a_person_compares_is_shown_though_it_is_random(forge):
+    names = ("sub", "jti", "azp", "nonce")
+    claims = dict.fromkeys(names, "Ab0Cd1Ef2Gh3Ij4Kl5Mn6Op7Qr8St9Uv")
+    found = explain(forge.hs256(forge.payload(**claims, auth_time=NOW, monkey="a")), now=NOW).claims
+    assert {found[name] for name in names} == {"Ab0Cd1Ef2Gh3Ij4Kl5Mn6Op7Qr8St9Uv"}
+    assert (found["auth_time"], found["monkey"]) == (str(NOW), "a")
+    token = forge.hs256(forge.payload(sub="eyJhbGciOiJIUzI1NiJ9.e30.c2ln"))
+    assert explain(token, now=NOW).claims["sub"] == "(masked)"
+    inner = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"
+    token = forge.hs256(forge.payload(iss=inner, aud=[inner], sub=inner), header={"alg": inner, "typ": inner})
+    assert inner[:10] not in str(explain(token, forge.policy(), forge.hs, now=NOW))
+
+
 def test_what_is_shown_is_one_line_and_short(forge):
     token = forge.hs256(forge.payload(x="a\nb" + "y" * 500, many=list(range(50)), huge=10**4200, no=None))
     found = explain(token, forge.policy(), forge.hs, now=NOW)

@@ -8,6 +8,7 @@ What may not be here: checks of its own; it runs those of header.py, verifying.p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -26,15 +27,45 @@ from valetkey.jose.wire import decode
 
 T = TypeVar("T")
 
-_MASKED: Final = ("secret", "password", "passwd", "token", "private", "credential", "assertion", "api_key", "apikey")
-"""Claims with such a word in their name are not shown."""
+_MASKED: Final = (
+    "secret", "passw", "passphrase", "token", "private", "credential", "assertion", "apikey", "cookie", "session"
+)  # fmt: skip
+"""Members with this anywhere in their name are not shown."""
+
+_MASKED_WORDS: Final = frozenset(
+    {"pwd", "pass", "pin", "otp", "jwt", "jws", "jwe", "auth", "key", "refresh", "signature"}
+)
+"""Nor those with such a word in it: `api_key` and `apiKey`, but not `monkey`."""
+
+_MASKED_NAMES: Final = frozenset({"code", "k", "d", "p", "q", "dp", "dq", "qi", "oth"})
+"""Nor those of just this name; the short ones are the private members of a JWK (RFC 7518 section 6)."""
+
+_NAMED_TO_BE_SHOWN: Final = frozenset({"auth_time"})
+
+_IDENTIFIERS: Final = frozenset(
+    {"iss", "sub", "aud", "jti", "kid", "azp", "client_id", "nonce", "x5t", "x5t#S256", "at_hash", "c_hash", "s_hash"}
+)
+"""May be long and random, and are what a person compares."""
+
+_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+
+_JWT_LIKE: Final = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
+"""What every JSON object in base64url begins with, so every JWT."""
+
+_RANDOM_LIKE: Final = re.compile(r"[A-Za-z0-9_~+/=-]{20,}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+
+_HIDDEN: Final = "(masked)"
 
 _MARKS: Final = {True: "ok  ", False: "FAIL", None: "-   "}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Be one check. `ok` is None when it could not be made. `setting` is the argument of Policy that changes it."""
+    """Be one check; what it `got` shows no token.
+
+    `ok` is None when it could not be made. `setting` is the argument of Policy that changes it.
+    """
 
     rule: str
     ok: bool | None
@@ -43,6 +74,9 @@ class Check:
     setting: str = ""
     reason: str = ""
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "got", _JWT_LIKE.sub(_HIDDEN, self.got))
 
     def to_dict(self) -> dict[str, object]:
         """Return the check for programs, without what is empty."""
@@ -214,8 +248,34 @@ def _length(raw: bytes) -> str:
 
 
 def _listed(found: dict[str, Any] | None) -> dict[str, str]:
-    """Return members as text for reading; what may be a secret is masked."""
+    """Return members as text for reading; what may be a secret, by its name or by its looks, is masked."""
     return {
-        shown(name): "(masked)" if any(word in name.lower() for word in _MASKED) else shown(value)
+        shown(_veiled(name)): _HIDDEN if _is_masked(name) else shown(_veiled(value, random=name not in _IDENTIFIERS))
         for name, value in (found or {}).items()
     }
+
+
+def _is_masked(name: str) -> bool:
+    lower = name.lower()
+    if lower in _NAMED_TO_BE_SHOWN:
+        return False
+    bare = lower.replace("_", "").replace("-", "")
+    words = {word.lower() for word in _WORDS.findall(name)}
+    return lower in _MASKED_NAMES or any(part in bare for part in _MASKED) or not words.isdisjoint(_MASKED_WORDS)
+
+
+def _veiled(value: object, *, random: bool = True) -> object:
+    """Return a value with what looks like a token in it masked, and with `random` what looks like a key too."""
+    if isinstance(value, (list, tuple)):
+        return [_veiled(item, random=random) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = _JWT_LIKE.sub(_HIDDEN, value)
+    return _RANDOM_LIKE.sub(_mask, text) if random else text
+
+
+def _mask(run: re.Match[str]) -> str:
+    """Mask a run of letters and digits; words, UUIDs and repetitions stay."""
+    text = run[0]
+    plain = not any(c.isdigit() for c in text) and (text.islower() or text.isupper())
+    return text if plain or _UUID.fullmatch(text) else _HIDDEN
