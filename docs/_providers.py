@@ -82,7 +82,8 @@ member that does not exist.
 
 **Parameters** fill `{braces}`. A value must match its pattern as a whole, and inside a URL or host it may hold only
 letters, digits and `. _ ~ -`, whatever its pattern allows: it cannot bring a path, a query, a port or another host.
-A parameter without a default must be given.
+A parameter without a default must be given. A pattern is one that cannot take long to match: characters and classes,
+each with a repeat or none (at most three of an open number), and `|` between alternatives; no groups.
 
 **Hosts** bind a connection's tokens: `api.example.com` is that host alone, `*.example.com` every host below it (not
 itself), `host:port` one port. A wildcard must not cover hosts of strangers.

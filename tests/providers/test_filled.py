@@ -12,25 +12,25 @@ from valetkey.errors import InvalidInput
 from valetkey.providers import filled, load, read
 
 LAX = read(
-    """
+    r"""
 key = "lax"
 name = "A file whose patterns allow everything"
 
 [parameters.host]
 about = "a host"
-pattern = "(?s:.*)"
+pattern = '[\s\S]*'
 
 [parameters.sub]
 about = "a part of a host"
-pattern = "(?s:.*)"
+pattern = '[\s\S]*'
 
 [parameters.part]
 about = "a part of a path"
-pattern = "(?s:.*)"
+pattern = '[\s\S]*'
 
 [parameters.word]
 about = "a word of the request"
-pattern = "(?s:.*)"
+pattern = '[\s\S]*'
 
 [endpoints]
 authorize = "https://{sub}.example.com/authorize"

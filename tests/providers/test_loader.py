@@ -226,6 +226,50 @@ def test_key_and_name_are_needed_and_judged():
         read('key = "acme"', "f")
 
 
+PARAMETER = 'about = "x"\ndefault = "aaaa"'
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a+)+b|a*",
+        "(a|a)*",
+        "(?:a+)*",
+        "(?=a)a*",
+        "(a)\\1*aaa",
+        "a*a*a*a*",
+        "a?a?a?a?",
+        "a{0,9}a{0,9}a*a{1,}",
+        "a*|a*|b+|a?",
+        "a**",
+        "a*?",
+        "a++",
+        "a{1}{4}",
+        "^a*$",
+        "[a",
+        "[z-a]*",
+        "[[:alpha:]]*",
+        "a {4}",
+        "\\x61*",
+        "a|" * 100 + "a*",
+    ],
+)
+def test_a_pattern_that_could_take_long_is_refused_before_it_is_tried(pattern):
+    text = f"{SMALL}[api]\nhosts = ['{{z}}.example.com']\n[parameters.z]\n{PARAMETER}\npattern = '{pattern}'"
+    with pytest.raises(InvalidInput) as refused:
+        read(text, "my.toml")
+    assert refused.value.evidence["member"] == "parameters.z.pattern"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["[a-z]+", "a{4}", "a{2,5}", "[^/]*", "aaaa|bbbb", "\\w+", "[a-z]*[a-z]*[a-z]*", "a.aa", "[\\]a]{4}", "a?a+a?"],
+)
+def test_a_plain_pattern_is_taken(pattern):
+    text = f"{SMALL}[api]\nhosts = ['{{z}}.example.com']\n[parameters.z]\n{PARAMETER}\npattern = '{pattern}'"
+    assert read(text, "my.toml").parameters["z"].pattern == pattern
+
+
 @pytest.mark.parametrize(
     ("pattern", "host", "allowed"),
     [

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from valetkey.errors import InvalidInput, UsageError
 from valetkey.providers.facts import leaves
 from valetkey.providers.schema import Parameter, Provider
-from valetkey.providers.templates import FILLED, check_value, names_in, neutral, texts, urls
+from valetkey.providers.templates import FILLED, check_value, names_in, neutral, pattern_fault, texts, urls
 from valetkey.values import secure_url
 
 KEY: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -114,12 +114,10 @@ def _parameters(provider: Provider) -> Faults:
     placed = {name for _path, url in urls(provider) for name in names_in(url)}
     placed.update(name for host in provider.api.hosts for name in names_in(host))
     for name, parameter in provider.parameters.items():
-        try:
-            re.compile(parameter.pattern)
-        except re.error as error:
-            yield f"parameters.{name}.pattern", f"is not a regular expression: {error}"
-            continue
-        if parameter.default:
+        fault = pattern_fault(parameter.pattern)
+        if fault:
+            yield f"parameters.{name}.pattern", fault
+        elif parameter.default:
             yield from _default(provider.key, name, parameter, in_url=name in placed)
 
 

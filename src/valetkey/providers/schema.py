@@ -111,7 +111,7 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
     about: str
     default: str = ""
-    pattern: str = "[A-Za-z0-9._-]+"  # what a value must match as a whole, so that it cannot leave its place in the URL
+    pattern: str = "[A-Za-z0-9._-]+"  # what a value must match as a whole: classes, repeats and | only, no groups
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -22,6 +22,20 @@ ANYWHERE: Final = re.compile(r"[\x21-\x7e]+")
 VALUE_LIMIT: Final = 253
 """Longest value of a parameter: the longest host name (RFC 1035 section 2.3.4)."""
 
+PATTERN_LIMIT: Final = 200
+REPEATS_MOST: Final = 3
+"""Most repeats of a variable number in one pattern.
+
+Python's matcher tries every way to share a value out among them: three are a matter of milliseconds for the longest
+value, while one repeat inside another would take years.
+"""
+
+_PIECE: Final = re.compile(
+    r"(?:\\[dwsDWS]|\\[^A-Za-z0-9\s]|\[\^?(?:\\.|[^\\\[\]])+\]|[^\\\[\](){}*+?|^$\s])"
+    r"(?P<repeat>[*+?]|\{[0-9]{1,3}(?P<open>,[0-9]{0,3})?\})?|\|"
+)
+"""One character, escaped character or class, with a repeat or none; or the bar between alternatives."""
+
 FILLED: Final[tuple[str, ...]] = (
     "endpoints",
     "asking",
@@ -81,6 +95,26 @@ def values_for(provider: Provider, given: Mapping[str, str]) -> dict[str, str]:
     for name, value in values.items():
         check_value(provider.key, name, known[name], value, in_url=name in placed)
     return values
+
+
+def pattern_fault(pattern: str) -> str:
+    """Return what is wrong with the pattern of a parameter, the empty string if it is one that is quick to match."""
+    if len(pattern) > PATTERN_LIMIT:
+        return f"is longer than {PATTERN_LIMIT} characters"
+    place = variable = 0
+    while place < len(pattern):
+        piece = _PIECE.match(pattern, place)
+        if piece is None:
+            return "may hold characters, [classes], a repeat (* + ? {2,5}) after each, and | between alternatives"
+        variable += bool(piece["repeat"] and (piece["open"] or piece["repeat"][0] != "{"))
+        place = piece.end()
+    if variable > REPEATS_MOST:
+        return f"repeats more than {REPEATS_MOST} things an open number of times"
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"is not a regular expression: {error}"
+    return ""
 
 
 def check_value(key: str, name: str, parameter: Parameter, value: str, *, in_url: bool) -> None:
