@@ -81,6 +81,18 @@ def test_the_page_refers_nobody_and_runs_nothing(home, monkeypatch):
     assert not page.parent.exists()
 
 
+def test_what_a_killed_process_left_is_removed_later(home, monkeypatch):
+    monkeypatch.setattr(window, "_open", lambda _page: None)
+    left, fresh, other = (home / name for name in (f"{window.PREFIX}left", f"{window.PREFIX}fresh", "valetkey"))
+    for folder in (left, fresh, other):
+        folder.mkdir()
+        (folder / "login.html").write_text("")
+    for folder in (left, other):
+        os.utime(folder, (0, 0))
+    with window.opened("https://login.example/"):
+        assert (left.exists(), fresh.exists(), other.exists()) == (False, True, True)
+
+
 def test_without_a_home_to_write_into_no_browser_is_opened(home, monkeypatch):
     asked = []
     monkeypatch.setattr(window, "_open", asked.append)

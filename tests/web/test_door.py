@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ import pytest
 from valetkey.errors import VaultUnreadable
 from valetkey.values import Secret
 from valetkey.web.door import LINK_SECONDS, SESSION_SECONDS, Door, operator_key
+from valetkey.web.pages import ENTER_SCRIPT
 
 KEY = Secret("k" * 43)
 BROWSER = Secret("b" * 43)
@@ -137,6 +139,25 @@ def test_who_has_the_key_comes_in(stranger):
     assert "Connections" in stranger.get("/", headers=bring(**browser, **operator)).text
     assert stranger.get("/", headers=bring(**operator)).headers["location"] == "/enter", "the proof is for one browser"
     assert KEY.reveal() not in page.text + wrong.text + right.text + str(operator)
+
+
+PAGE_OF_NODE = """
+const done = [], link = {{ value: "" }};
+globalThis.location = {{ hash: {hash}, pathname: "/enter" }};
+globalThis.history = {{ replaceState: (state, title, url) => done.push(`now at ${{url}}`) }};
+const form = {{ elements: {{ link }}, submit: () => done.push(`posted ${{link.value}}`) }};
+globalThis.document = {{ getElementById: (id) => (id === "enter" ? form : null) }};
+(0, eval)(require("fs").readFileSync(0, "utf8"));
+console.log(done.join("; "));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+@pytest.mark.parametrize(("hash_", "done"), [("#abc-_1", "now at /enter; posted abc-_1"), ("", ""), ("#", "")])
+def test_the_script_posts_what_stands_behind_the_hash_and_takes_it_off_the_address(hash_, done):
+    page = PAGE_OF_NODE.format(hash=json.dumps(hash_))
+    ran = subprocess.run(["node", "-e", page], input=ENTER_SCRIPT, capture_output=True, timeout=30, check=True)
+    assert ran.stdout.decode().strip() == done
 
 
 class Clock:

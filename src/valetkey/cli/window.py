@@ -12,14 +12,18 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 PREFIX: Final = "valetkey-login-"
+
+LEFT_SECONDS: Final = 3600.0
+"""A page as old as this was left by a process that was killed; what it led to is long over."""
 
 PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>valetkey</title>
@@ -33,6 +37,7 @@ PAGE: Final = """<!doctype html>
 @contextmanager
 def opened(url: str) -> Iterator[bool]:
     """Open a browser at an address, and remove the page again; gives whether that could be tried."""
+    _tidy()
     page = _page(url)
     if page is None:
         yield False
@@ -55,6 +60,13 @@ def _page(url: str) -> Path | None:
     except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         return None
     return page
+
+
+def _tidy() -> None:
+    with suppress(OSError, RuntimeError):
+        for folder in Path.home().glob(f"{PREFIX}*"):
+            if folder.lstat().st_mtime < time.time() - LEFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)  # which follows no link
 
 
 def _open(page: Path) -> None:
