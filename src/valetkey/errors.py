@@ -208,7 +208,10 @@ class ClientRefused(ProviderError):
 
 
 class RequestRefused(ProviderError):
-    """Carry any other refusal under the provider's own code (invalid_scope, …)."""
+    """Carry any other refusal under the provider's own code (invalid_scope, …).
+
+    `code_withheld` stands for a code that is not repeated: too long for one, or with something like a secret in it.
+    """
 
     code = "request_refused"
 

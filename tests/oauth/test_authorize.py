@@ -306,6 +306,12 @@ def test_members_worth_keeping_are_kept_from_the_redirect(client, expected):
     assert code.kept == {"realmId": "123145"}
 
 
+@pytest.mark.parametrize("value", ["", "%C2%9B31m", "a%E2%80%AEb", "x" * 4097])
+def test_a_member_that_no_terminal_should_show_is_not_kept(client, expected, value):
+    quickbooks = client(answer={"keep": ["realmId"]})
+    assert read_redirect(f"code=a&state=xyz&realmId={value}", expected(), quickbooks).kept == {}
+
+
 # ── redeeming ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -143,8 +143,6 @@ def _read(given: NewApp) -> App:
     from valetkey.vault.records import App
 
     params = pairs(given.params, "--param")
-    if given.allow_private and not given.issuer:
-        raise InvalidInput("--allow-private is for --issuer", fix="leave it out: URLs given by hand may lie anywhere")
     key, description = described(
         given.name, given.provider, given.issuer, given.urls(), allow_private=given.allow_private
     )

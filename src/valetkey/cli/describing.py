@@ -26,6 +26,8 @@ def described(
 
     if key and issuer:
         raise InvalidInput("a provider and --issuer were given", fix="leave one of them out")
+    if allow_private and not issuer:
+        raise InvalidInput("--allow-private is for --issuer", fix="leave it out: URLs given by hand may lie anywhere")
     for endpoint, url in urls.items():
         secure_url(url, f"{endpoint} URL")  # said by its own code (insecure_url), ahead of the general check
     base = discovered(issuer, allow_private=allow_private) if issuer else load(key or _guessed(name, urls))

@@ -27,6 +27,9 @@ PROTECTED: Final = frozenset(
 ANSWER_LIMIT: Final = 16 << 10
 """Most characters of a redirect. Codes of Microsoft Entra reach 2 KiB; servers cut request lines at 8 to 16 KiB."""
 
+KEPT_LIMIT: Final = 4_096
+"""Most characters of a kept parameter, as in a token answer."""
+
 FIELD_LIMIT: Final = 100
 """Most parameters of a redirect; real ones have fewer than ten."""
 
@@ -138,8 +141,12 @@ def read_redirect(answer: str | Secret, expected: Expected, client: Client) -> A
             code="code_missing",
             cause="the address was cut when it was copied, or the provider answered in a way we did not ask for",
         )
-    kept = {name: members.get(name) for name in client.provider.answer.keep if name in members}
+    kept = {name: text for name in client.provider.answer.keep if (text := members.get(name) or "") and _is_kept(text)}
     return AuthorizationCode(Secret(members.get("code")), client, expected.redirect_uri, kept, seal=_SEAL)
+
+
+def _is_kept(text: str) -> bool:
+    return text.isprintable() and len(text) <= KEPT_LIMIT
 
 
 def code_request(
