@@ -152,9 +152,7 @@ def _read(given: NewApp) -> App:
     if given.redirect_uri:
         listening_place(given.redirect_uri)
     signing = _signing_key(given)
-    client_id = given.client_id or (signing.client_id if signing else "")
-    if not client_id:
-        raise InvalidInput("no client id was given", fix=f"--client-id ID, as {_console(provider)} shows it")
+    client_id = _client_id(given, signing, provider)
     method = _method(given, provider)
     return App(
         name=given.name,
@@ -176,6 +174,13 @@ def _read(given: NewApp) -> App:
         secret_expires_at=given.secret_expires.replace(tzinfo=UTC).timestamp() if given.secret_expires else None,
         testing=given.testing,
     )
+
+
+def _client_id(given: NewApp, signing: AppKey | None, provider: Provider) -> str:
+    client_id = given.client_id or (signing.client_id if signing else "")
+    if not client_id:
+        raise InvalidInput("no client id was given", fix=f"--client-id ID, as {_console(provider)} shows it")
+    return client_id
 
 
 def _signing_key(given: NewApp) -> AppKey | None:
