@@ -26,6 +26,12 @@ EXIT_CODES = {
     8: "a token or a webhook was refused",
 }
 
+OUTSIDE = {
+    "interrupted": (130, "Ctrl-C ended the call; what was under way was finished or never begun."),
+    "output_lost": (1, "The result could not be written: the disk that standard output leads to is full, or gone."),
+}
+"""What only the command line says."""
+
 INTRO = """
 # Errors
 
@@ -74,7 +80,9 @@ def _codes() -> list[str]:
         lines += ["- further codes: " + ", ".join(f"`{code}`" for code in special)] if special else []
         lines += [""]
     # The root is raised only for what nobody foresaw; its codes say where.
-    for code in sorted(further.get("ValetkeyError", set())):
+    for code, (exit_code, meaning) in OUTSIDE.items():
+        lines += [f"### `{code}`", "", meaning, "", f"- exit code: {exit_code} (command line)", ""]
+    for code in sorted(further.get("ValetkeyError", set()) - OUTSIDE.keys()):
         lines += [f"### `{code}`", "", "Nobody foresaw this: please report it.", "", "- exit code: 1", ""]
     return lines
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from valetkey.library import AsyncVault, Vault, open, open_async  # noqa: A004  # like gzip.open
     from valetkey.tokens import AsyncVerifier, Verifier, explain, sign, verify
     from valetkey.values import Scopes, Secret, Token
+    from valetkey.vault.forecast import Forecast
+    from valetkey.vault.notices import Listener
 
 _WHERE = {
     "AsyncVault": "valetkey.library",
     "AsyncVerifier": "valetkey.tokens",
     "Claims": "valetkey.jose",
+    "Forecast": "valetkey.vault.forecast",
     "Key": "valetkey.jose",
     "KeySet": "valetkey.jose",
+    "Listener": "valetkey.vault.notices",
     "Policy": "valetkey.jose",
     "RemoteKeys": "valetkey.jose",
     "Scopes": "valetkey.values",
@@ -46,8 +50,10 @@ __all__ = [
     "AsyncVault",
     "AsyncVerifier",
     "Claims",
+    "Forecast",
     "Key",
     "KeySet",
+    "Listener",
     "Policy",
     "RemoteKeys",
     "Scopes",

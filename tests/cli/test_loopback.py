@@ -66,6 +66,16 @@ def test_the_answer_is_taken_and_nothing_of_it_is_shown():
     assert "Python" not in answer.headers["Server"]
 
 
+def test_a_denied_consent_is_called_so_and_nothing_of_the_answer_is_shown():
+    denied = f"/callback?error=access_denied&error_description=the-description&state={STATE}"
+    with Waiting() as waiting:
+        answer = waiting.ask(denied)
+        waiting.thread.join()
+    assert waiting.answers == [denied]
+    assert (answer.status, "Consent was denied" in answer.text) == (200, True)
+    assert [word for word in ("the-description", "access_denied", STATE) if word in answer.text] == []
+
+
 @pytest.mark.parametrize(
     ("target", "headers", "status"),
     [

@@ -56,3 +56,18 @@ def test_a_terminal_gets_colour_and_no_color_is_obeyed(capsys, monkeypatch):
 def test_facts_that_are_empty_are_left_out(capsys):
     show.facts({"name": "a/b", "hosts": "", "kept": (), "count": 0})
     assert capsys.readouterr().out == "name   a/b\ncount  0\n"
+
+
+def test_a_terminal_gets_lines_it_has_room_for_and_a_pipe_gets_them_whole(capsys, monkeypatch):
+    row = ("acme", "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen")
+    show.table(("KEY", "ABOUT"), [row])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show.table(("KEY", "ABOUT"), [row])
+    show.facts({"about": row[1], "address": f"https://acme.example/{'x' * 60}"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 40 and "https" not in line] == []
+    assert " ".join(line[6:].strip() for line in lines[1:4]) == row[1]
+    assert f"https://acme.example/{'x' * 60}" in lines[-1]  # an address is never cut

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +115,23 @@ def test_ctrl_c_ends_the_waiting_at_once_and_keeps_nothing(valetkey, box, words,
         assert process.wait(SECONDS) == 130
         assert process.stderr.read().strip().endswith("valetkey: interrupted")
     assert valetkey("connection", "list", "--json").json == []
+
+
+@pytest.mark.parametrize("words", [["connect", "box/alice"], ["connect", "box/tv", "--device"]])
+def test_a_program_is_told_of_ctrl_c_in_json(valetkey, box, words):
+    valetkey.env["BROWSER"] = "true %s"
+    with valetkey.start(*words, "--json") as process:
+        assert any("Ctrl-C ends it" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 130
+        assert json.loads(process.stderr.read().splitlines()[-1])["code"] == "interrupted"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["--version"], ["provider", "list"], ["provider", "list", "--json"]])
+def test_output_that_cannot_be_written_is_said_in_one_line(valetkey, words):
+    with Path("/dev/full").open("w") as full, valetkey.start(*words, stdout=full) as process:
+        assert process.wait(SECONDS) == 1
+        said = process.stderr.read().splitlines()
+    assert len(said) == 1
+    assert "the output cannot be written" in said[0]

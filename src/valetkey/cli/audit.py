@@ -33,7 +33,7 @@ def tail(session: Session, *, lines: int) -> None:
                 line.actor,
                 line.kind,
                 line.subject,
-                line.outcome,
+                "…" if line.outcome == "unknown" and line.kind.endswith(".started") else line.outcome,
                 line.reason,
             )
             for line in found

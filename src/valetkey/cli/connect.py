@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import click
 
 from valetkey.cli.base import FormCommand, Session, hosts_to_bind, pairs
-from valetkey.cli.exits import INTERRUPTED
+from valetkey.cli.exits import interrupted
 from valetkey.cli.show import clean, moment, out, out_json, say
 from valetkey.errors import InvalidInput, NotFound
 from valetkey.values import Scopes, Secret
@@ -82,7 +82,7 @@ def connect(session: Session, asked: Asked) -> None:
         if way == "client_credentials" or way == "jwt_bearer":  # noqa: PLR1714  # so mypy knows which two are left
             made = vault.connect_machine(asked.name, way, wish=wish)
         elif way == "device_code":
-            made = _by_device(vault, asked.name, wish)
+            made = _by_device(session, vault, asked.name, wish)
         else:
             made = _by_redirect(vault, app, asked.name, wish, browser=not asked.no_browser)
         _show(session, made, reconnected=before)
@@ -167,7 +167,7 @@ def _pasted(started: Started, *, elsewhere: bool) -> str:
 # ── by device code ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _by_device(vault: Vault, name: str, wish: Wish) -> ConnectionInfo:
+def _by_device(session: Session, vault: Vault, name: str, wish: Wish) -> ConnectionInfo:
     started = vault.begin_device(name, wish=wish)
     shown = started.shown
     say(
@@ -178,9 +178,9 @@ def _by_device(vault: Vault, name: str, wish: Wish) -> ConnectionInfo:
         return vault.finish_device(started)
     except KeyboardInterrupt:
         # The asking goes on, on a thread that would outlive us by minutes; nothing of it is worth keeping.
-        sys.stderr.write("valetkey: interrupted\n")
+        code = interrupted(as_json=session.json)
         sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        os._exit(code)
 
 
 # ── what came of it ───────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import click
 
 from valetkey.cli.base import Group, Session
 from valetkey.cli.show import clean, distance, facts, moment, out, out_json, say, table
+from valetkey.errors import NotFound, ProviderError
 
 if TYPE_CHECKING:
     from valetkey.vault.views import ConnectionInfo
@@ -141,7 +142,14 @@ ENDED: Final = {
 def rm(session: Session, *, name: str, force: bool) -> None:
     """End a connection: revoke it at the provider where that can be done, and forget it."""
     with session.open() as vault:
-        outcome = vault.disconnect(name, force=force)
+        try:
+            outcome = vault.disconnect(name, force=force)
+        except NotFound as refusal:
+            raise NotFound(refusal.message, fix="`valetkey connection list` shows those there are") from None
+        except ProviderError as refusal:
+            aside = f"`valetkey connection rm {name} --force` forgets it here, whatever the provider says"
+            refusal.fix = f"{refusal.fix}; {aside}" if refusal.fix else aside
+            raise
     if session.json:
         out_json({"name": name, "revocation": outcome})
     else:

@@ -12,7 +12,7 @@ from typing import Final
 import click
 import msgspec
 
-from valetkey.cli.show import clean, clean_lines
+from valetkey.cli.show import clean, clean_lines, fold
 from valetkey.errors import ValetkeyError
 
 EXIT_CODES: Final = {
@@ -34,6 +34,8 @@ USAGE: Final = 2
 WAIT: Final = 6
 REFUSED: Final = 8
 INTERRUPTED: Final = 130
+
+INDENT: Final = len("  cause: ")
 
 KEYS_NOT_HERE: Final = frozenset({"jwks_unavailable", "jwks_timeout"})
 """Refusals of a token that say nothing of it: the keys to judge it by could not be fetched."""
@@ -57,8 +59,35 @@ def _tell(error: ValetkeyError, *, as_json: bool) -> int:
     if as_json:
         sys.stderr.write(msgspec.json.encode(error.to_dict()).decode() + "\n")
     else:
-        sys.stderr.write(f"valetkey: {clean_lines(error.explain())}\n")
+        sys.stderr.write(f"valetkey: {_explained(error)}\n")
     return WAIT if error.code in KEYS_NOT_HERE else type(error).exit_code
+
+
+def _explained(error: ValetkeyError) -> str:
+    """Return the lines of `explain`, clean, each folded under its own word where a person reads them."""
+    message, *rest = clean_lines(error.explain()).split("\n")
+    lines = [fold(line[INDENT:], first=line[:INDENT], rest=" " * INDENT, stream=sys.stderr) for line in rest]
+    return "\n".join([fold(message, rest="  ", stream=sys.stderr), *lines])
+
+
+def interrupted(*, as_json: bool) -> int:
+    """Say that Ctrl-C ended the call, and return the exit code."""
+    if as_json:
+        _tell(ValetkeyError("interrupted", code="interrupted"), as_json=True)
+    else:
+        sys.stderr.write("valetkey: interrupted\n")
+    return INTERRUPTED
+
+
+def output_lost(refusal: OSError, *, as_json: bool) -> int:
+    """Say that the result could not be written (a full disk), and return the exit code."""
+    reason = refusal.strerror or type(refusal).__name__
+    return _tell(ValetkeyError(f"the output cannot be written: {reason}", code="output_lost"), as_json=as_json)
+
+
+def wants_json(argv: list[str]) -> bool:
+    """Say whether --json was asked for, also when the rest could not be read."""
+    return "--json" in argv[: argv.index("--")] if "--" in argv else "--json" in argv
 
 
 class _Usage(ValetkeyError):
@@ -71,7 +100,7 @@ class _Usage(ValetkeyError):
 def _usage(error: click.ClickException) -> ValetkeyError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "valetkey"
-    message = clean(error.format_message()).rstrip(".")
+    message = clean(" ".join(error.format_message().split())).rstrip(".")
     return _Usage(message[:1].lower() + message[1:], fix=f"`{path} --help` shows what it takes")
 
 

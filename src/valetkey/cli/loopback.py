@@ -40,6 +40,7 @@ HEADERS: Final = {
 }
 
 DONE: Final = (200, "You can close this window", "valetkey has the answer; the terminal says what came of it.")
+DENIED: Final = (200, "Consent was denied", "Nothing was connected. You can close this window.")
 STRANGER: Final = (400, "This is not the answer", "It does not belong to the login that waits in the terminal.")
 NOTHING: Final = (404, "Nothing here", "valetkey waits here for the end of a login, and for nothing else.")
 LATE: Final = (410, "Too late", "This login has had its answer.")
@@ -105,7 +106,10 @@ class Listener(socketserver.ThreadingTCPServer):
         if len(states) != 1 or not hmac.compare_digest(states[0].encode(), self.expected.encode()):
             self.strangers += 1
             return STRANGER
-        return LATE if self.answer else DONE
+        if self.answer:
+            return LATE
+        # RFC 6749 section 4.1.2.1. Nothing else of the answer chooses what is shown.
+        return DENIED if parse_qs(parts.query).get("error") == ["access_denied"] else DONE
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a browser that hung up."""
@@ -130,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
-        if page is DONE and not listener.answer:
+        if (page is DONE or page is DENIED) and not listener.answer:
             listener.answer = self.path
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the standard library's

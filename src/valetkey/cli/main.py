@@ -19,21 +19,36 @@ def main() -> int:
     """Do what the command line says and return the exit code."""
     argv = sys.argv[1:]
     try:
-        answer = _at_once(argv)
-        if answer:
-            sys.stdout.write(f"{answer}\n")
-            sys.stdout.flush()
-            return 0
-        from valetkey.cli.running import run  # late: only now is the command line needed
-
-        return run(argv)
+        code = _done(argv)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # Nothing may be flushed to the reader that has gone when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()
         return READER_GONE
+    except OSError as refusal:
+        from valetkey.cli.exits import output_lost, wants_json  # late, as above
+
+        _let_go()
+        return output_lost(refusal, as_json=wants_json(argv))
     except KeyboardInterrupt:
-        sys.stderr.write("valetkey: interrupted\n")
-        return 130
+        from valetkey.cli.exits import interrupted, wants_json  # late, as above
+
+        return interrupted(as_json=wants_json(argv))
+    return code
+
+
+def _done(argv: list[str]) -> int:
+    answer = _at_once(argv)
+    if answer:
+        sys.stdout.write(f"{answer}\n")
+        return 0
+    from valetkey.cli.running import run  # late: only now is the command line needed
+
+    return run(argv)
+
+
+def _let_go() -> None:
+    """See to it that the interpreter, when it ends, flushes nothing to where nothing can be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _at_once(argv: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from valetkey.cli.base import Group, Session
-from valetkey.cli.show import clean, out, out_json, table
+from valetkey.cli.show import clean, fold, out, out_json, table
 
 if TYPE_CHECKING:
     from valetkey.providers.schema import Provider
@@ -62,7 +62,7 @@ def show(session: Session, *, key: str) -> None:
     _show_parameters(found)
     _show_facts(found)
     for note in found.notes:
-        out(f"  - {clean(note)}")
+        out(fold(clean(note), first="  - ", rest="    "))
 
 
 def _show_parameters(found: Provider) -> None:

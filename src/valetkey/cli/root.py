@@ -62,7 +62,7 @@ def _version(context: click.Context, _parameter: click.Parameter, value: Any) ->
 EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES.items())
 
 
-@click.command(cls=Root, name="valetkey", epilog=EPILOG)
+@click.command(cls=Root, name="valetkey", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
 @click.pass_context
 def root(context: click.Context) -> None:

@@ -14,15 +14,19 @@ from typing import Final
 import click
 
 from valetkey.cli.base import Session
-from valetkey.cli.exits import INTERRUPTED, failed
+from valetkey.cli.exits import failed, interrupted, wants_json
 from valetkey.cli.root import root
+from valetkey.cli.show import Unwritten
 
 PROGRAMS: Final = {"_VALETKEY_COMPLETE": "valetkey", "_VK_COMPLETE": "vk"}
 """Variables by which a shell asks for completions, and under which name we were called."""
 
 
 def run(argv: list[str]) -> int:
-    """Do what `argv` says and return the exit code; raises BrokenPipeError and KeyboardInterrupt, which main() ends."""
+    """Do what `argv` says and return the exit code.
+
+    Raises KeyboardInterrupt, and OSError where the output cannot be written; main() ends both.
+    """
     for variable, program in PROGRAMS.items():
         if os.environ.get(variable):
             from click.shell_completion import shell_complete
@@ -33,25 +37,18 @@ def run(argv: list[str]) -> int:
     try:
         with root.make_context("valetkey", list(argv), obj=session) as context:
             root.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as help_wanted:
         sys.stderr.write(f"{help_wanted.format_message()}\n")
         return help_wanted.exit_code
     except click.Abort:
-        sys.stderr.write("valetkey: interrupted\n")
-        return INTERRUPTED
-    except BrokenPipeError:
+        return interrupted(as_json=session.json or wants_json(argv))
+    except (BrokenPipeError, Unwritten):
         raise
     except Exception as error:  # noqa: BLE001  # the last place where an error can be put into words
-        return failed(error, as_json=session.json or _wants_json(argv))
+        return failed(error, as_json=session.json or wants_json(argv))
     return 0
-
-
-def _wants_json(argv: list[str]) -> bool:
-    """Say whether --json was asked for, also when the rest could not be read."""
-    return "--json" in argv[: argv.index("--")] if "--" in argv else "--json" in argv
 
 
 def _write_what_can_be_written() -> None:

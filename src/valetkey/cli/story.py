@@ -144,7 +144,7 @@ def _expiry(stage: Stage) -> Step:
     info = stage.vault.connection(ALICE)
     refreshes = stage.sandbox.count("refresh_token") - spent
     step.facts["waited"] = f"{waited:.1f} s for the token {before.fingerprint()} to expire"
-    step.facts["threads got"] = f"{len(given)} tokens, {len(set(given))} of them different: {given[0]}"
+    step.facts["threads got"] = f"{len(given)} tokens, {_alike(given)}"
     step.facts["refreshes"] = f"{refreshes}, as the provider counted"
     step.facts["refresh token"] = f"{held} was spent, {info.refresh_fingerprint} came; the grant lives"
     step.expect(len(given) == THREADS, "every thread got a token")
@@ -190,13 +190,23 @@ def _audit(stage: Stage) -> Step:
     lines = stage.vault.events(200)
     for line in lines[-LINES_SHOWN:]:
         why = f" ({line.reason})" if line.reason else ""
-        step.lines.append(f"{line.at:%H:%M:%S}  {line.kind:<24}{line.subject:<26}{line.outcome}{why}")
+        # What had only begun when its line was written has a line of its own for how it ended.
+        outcome = "…" if line.outcome == "unknown" else line.outcome
+        step.lines.append(f"{line.at:%H:%M:%S}  {line.kind:<24}{line.subject:<26}{outcome}{why}")
+    if len(lines) > LINES_SHOWN:
+        step.lines.insert(0, f"(the last {LINES_SHOWN} of {len(lines)} lines; `valetkey audit tail` shows more)")
     kinds = {line.kind for line in lines}
     step.expect({"connect.started", "connection.created", "refresh.started"} <= kinds, "the log has every event")
     return step
 
 
 # ── how it is done ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _alike(given: list[str]) -> str:
+    """Say how many different ones there are."""
+    different = len(set(given))
+    return f"all the same one: {given[0]}" if different == 1 else f"{different} of them different"
 
 
 def _consent(stage: Stage) -> Any:
