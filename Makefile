@@ -36,7 +36,7 @@ run: $(READY) ## the server with a sandbox provider on loopback, and what to typ
 	@$(BIN)/valetkey serve --try
 
 test: $(READY) $(PEERS) ## the whole test suite (ARGS="-k refresh" to choose)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
 
 simulate: $(READY) ## the simulation of the vault (SEED=7 STEPS=2000000; ARGS="--episode N" replays one)
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)

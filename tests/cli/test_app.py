@@ -41,7 +41,9 @@ def test_a_server_outside_the_catalogue_is_described_by_its_urls(inside):
 
 def test_parameters_fill_the_providers_urls(inside):
     words = ("app", "add", "tenant", "auth0", "--client-id", "me", "--public")
-    assert inside(*words, "--json").error["code"] == "invalid_input"  # the domain is missing
+    refused = inside(*words, "--json").error
+    assert refused["code"] == "invalid_input"
+    assert "--param domain=…" in refused["fix"]
     assert (
         inside(*words, "--param", "domain=acme.eu.auth0.com", "--param", "audience=https://api.acme.example").code == 0
     )

@@ -54,7 +54,7 @@ def test_the_story_is_told_and_holds_without_the_servers_packages(without, home)
     assert (done.returncode, done.stderr) == (0, "")
     assert "All of it held." in done.stdout
     assert "called through httpx" in done.stdout
-    assert "20 tokens, 1 of them different" in done.stdout
+    assert "20 tokens, all the same one: " in done.stdout
     assert "needs_reconnect" in done.stdout
     assert "connection.reconnected" in done.stdout
     assert 40 <= len(done.stdout.splitlines()) <= 75

@@ -6,13 +6,16 @@ Each worker opens the vault for itself and waits at a barrier; then all ask for 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import multiprocessing
+import queue
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PATIENCE = 90
+STUCK = 60
 COROUTINES = 8
 
 
@@ -29,6 +32,8 @@ class Race:
 def threads_worker(race: Race, barrier: Any, results: Any) -> None:
     import valetkey
 
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(STUCK, exit=False)  # a race that hangs says where
     vault = valetkey.open(race.path, create=False)
     for _ in range(race.rounds):
         got: list[str] = []
@@ -59,6 +64,8 @@ def async_worker(race: Race, barrier: Any, results: Any) -> None:
         except valetkey.errors.ValetkeyError as refusal:
             return f"{refusal.code}: {refusal}"
 
+    faulthandler.dump_traceback_later(STUCK, exit=False)
+
     async def main() -> None:
         async with valetkey.open_async(race.path, create=False) as vault:
             for _ in range(race.rounds):
@@ -79,6 +86,17 @@ def outcome(work) -> str:
         return f"{refusal.code}: {refusal}"
 
 
+def _heard(results: Any, workers: list[Any]) -> list[str]:
+    """Wait for what one worker got, and not for one that has died."""
+    for _ in range(PATIENCE):
+        try:
+            return results.get(timeout=1)
+        except queue.Empty:
+            dead = [worker.exitcode for worker in workers if worker.exitcode is not None]
+            assert not dead, f"workers ended with {dead}"
+    raise AssertionError("the workers do not come to an end")
+
+
 def run_race(
     path: Path | str, name: str, *, processes: int, threads: int, loops: int, rounds: int, each_round
 ) -> list[set[str]]:
@@ -96,7 +114,7 @@ def run_race(
         for _ in range(rounds):
             each_round()
             barrier.wait(PATIENCE)
-            seen = [results.get(timeout=PATIENCE) for _ in workers]
+            seen = [_heard(results, workers) for _ in workers]
             assert sum(map(len, seen)) == processes * threads + loops * COROUTINES
             rounds_seen.append({token for tokens in seen for token in tokens})
             barrier.wait(PATIENCE)

@@ -88,7 +88,7 @@ class FakeWorld:
     def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def answer(self, question: Effect, /) -> object:
+    def answer(self, question: Effect, /) -> object:  # noqa: PLR0911  # a line for each question
         self.asked.append(type(question).__name__)
         self.before(question)
         match question:

@@ -139,16 +139,14 @@ def add(session: Session, given: NewApp) -> None:
 def _read(given: NewApp) -> App:
     """Return the app of the options, its secret read last; raises InvalidInput and the errors of describing.py."""
     from valetkey.cli.describing import described
-    from valetkey.providers import filled, load
+    from valetkey.providers import load
     from valetkey.vault.records import App
 
     params = pairs(given.params, "--param")
     key, description = described(
         given.name, given.provider, given.issuer, given.urls(), allow_private=given.allow_private
     )
-    provider = filled(description or load(key), params)
-    if not provider.endpoints.token:
-        raise InvalidInput(f"{provider.name} needs its token endpoint", fix="give --token-url, or --issuer")
+    provider = _usable(description or load(key), params)
     if given.redirect_uri:
         listening_place(given.redirect_uri)
     signing = _signing_key(given)
@@ -174,6 +172,29 @@ def _read(given: NewApp) -> App:
         secret_expires_at=given.secret_expires.replace(tzinfo=UTC).timestamp() if given.secret_expires else None,
         testing=given.testing,
     )
+
+
+def _usable(described: Provider, params: dict[str, str]) -> Provider:
+    """Return a provider with its parameters filled in; raises InvalidInput that names the options to give them by."""
+    from valetkey.providers import filled
+
+    try:
+        provider = filled(described, params)
+    except InvalidInput as refusal:
+        raise _by_option(refusal, described) from None
+    if not provider.endpoints.token:
+        raise InvalidInput(f"{provider.name} needs its token endpoint", fix="give --token-url, or --issuer")
+    return provider
+
+
+def _by_option(refusal: InvalidInput, provider: Provider) -> InvalidInput:
+    """Return a refusal of parameters with the options to give them by as its fix."""
+    named = provider.parameters.get(str(refusal.evidence.get("parameter", "")))
+    if named is None:
+        return refusal
+    needed = {name: one.about for name, one in provider.parameters.items() if one is named or not one.default}
+    fix = "; ".join(f"--param {name}=… ({about})" for name, about in needed.items())
+    return InvalidInput(refusal.message, cause=refusal.cause, fix=fix, parameter=str(refusal.evidence["parameter"]))
 
 
 def _client_id(given: NewApp, signing: AppKey | None, provider: Provider) -> str:

@@ -129,7 +129,7 @@ def _by_redirect(vault: Vault, app: AppInfo, name: str, wish: Wish, *, browser: 
     binding = Secret(secrets.token_urlsafe(32))
     if place is None or not browser:
         started = vault.begin(name, redirect_uri=redirect_uri, binding=binding, wish=wish)
-        return vault.finish(_pasted(started, elsewhere=place is None), binding=binding)
+        return vault.finish(_pasted(started, elsewhere=place is None).reveal(), binding=binding)
     from valetkey.cli.loopback import Listener
     from valetkey.cli.window import opened
 
@@ -154,14 +154,32 @@ def _say_where(started: Started, *, opening: bool) -> None:
     say("waiting until it comes back (Ctrl-C ends it; --no-browser is for machines without one)")
 
 
-def _pasted(started: Started, *, elsewhere: bool) -> str:
+def _pasted(started: Started, *, elsewhere: bool) -> Secret:
     from valetkey.cli.ask import pasted
 
     say(f"open this address in a browser and consent:\n\n  {clean(started.url)}\n")
     if elsewhere:
         say("the app's redirect URI is on another machine, so its answer cannot be received here")
     say("the browser ends on a page that may not load; copy that page's whole address and paste it here")
-    return pasted("address")
+    while True:
+        # Judged before the vault sees it: what is no answer must not use up the login.
+        answer = Secret(pasted("address"))
+        wrong = _no_answer(answer, started)
+        if not wrong:
+            return answer
+        if not sys.stdin.isatty():
+            raise InvalidInput(wrong, fix="copy the address of the page on which the browser ended")
+        say(f"{wrong}; once more")
+
+
+def _no_answer(answer: Secret, started: Started) -> str:
+    """Say what is wrong with what was pasted, or nothing where that is for the vault to judge."""
+    text = answer.reveal().strip()
+    if text.partition("?")[0] == started.url.partition("?")[0] and "client_id=" in text:
+        return "that is the address to open, not the one it ended on"
+    if not any(mark in text for mark in "=?/&"):
+        return "the whole address is needed, not only the code"
+    return ""
 
 
 # ── by device code ────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,13 +5,17 @@ What may not be here: the app itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from valetkey.errors import InvalidInput, ProviderError, Weather
 from valetkey.values import secure_url
 
 if TYPE_CHECKING:
     from valetkey.providers.schema import Provider
+
+
+FOUND: Final = frozenset({"issuer_mismatch", "no_token_endpoint", "no_client_auth", "bad_endpoint"})
+"""Reasons for which a description that was found is refused; they say more than that there is none."""
 
 
 def described(
@@ -24,6 +28,8 @@ def described(
     """
     from valetkey.providers import load, overridden
 
+    if key == "generic" and issuer:
+        key = None  # whoever describes itself needs no description by hand
     if key and issuer:
         raise InvalidInput("a provider and --issuer were given", fix="leave one of them out")
     if allow_private and not issuer:
@@ -56,7 +62,7 @@ def discovered(issuer: str, *, allow_private: bool = False) -> Provider:
     from valetkey.transport.sync import Transport
 
     transport = Transport()
-    refusals: list[ProviderError] = []
+    refusals: list[tuple[str, ProviderError]] = []
     try:
         for request in discovery_requests(issuer, allow_private=allow_private):
             try:
@@ -64,7 +70,15 @@ def discovered(issuer: str, *, allow_private: bool = False) -> Provider:
             except Weather:
                 raise
             except ProviderError as refusal:
-                refusals.append(refusal)  # the document may stand at the other place
+                refusals.append((request.url, refusal))  # the document may stand at the other place
     finally:
         transport.close()
-    raise refusals[-1]
+    read = next((refusal for _url, refusal in refusals if refusal.evidence.get("reason") in FOUND), None)
+    if read is not None:
+        raise read
+    raise ProviderError(
+        f"{issuer} does not describe itself",
+        code="discovery_failed",
+        cause="; ".join(f"{url}: {refusal.message}" for url, refusal in refusals),
+        fix="check the issuer's address; a server without discovery is described by --token-url and --authorize-url",
+    )

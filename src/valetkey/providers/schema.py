@@ -142,3 +142,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     console: str = ""  # where an app is registered
     notes: list[str] = []  # what a person should know, one sentence each
     sources: list[Source] = []
+
+
+# msgspec lays a Struct out when it is first decoded, and two threads that do so at once end the process with a
+# segmentation fault (seen in the refresh race, with msgspec 0.21). An import is done by one thread alone, so: here.
+msgspec.json.Decoder(Provider)

@@ -21,7 +21,7 @@ from valetkey.errors import AlreadyExists, InvalidInput, NotFound
 from valetkey.values import Entry, Secret, secure_url
 from valetkey.vault import names
 from valetkey.vault.desk import Desk
-from valetkey.vault.records import from_bytes, to_bytes
+from valetkey.vault.records import from_bytes, stored_as, to_bytes
 from valetkey.vault.webhook import checked_secret
 
 KINDS: Final = (
@@ -62,12 +62,14 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return kind == TEST or not self.kinds or kind in self.kinds
 
 
+@stored_as
 class Listeners(msgspec.Struct, frozen=True, omit_defaults=True):
     """Be all who listen, in one record."""
 
     all: tuple[Listener, ...] = ()
 
 
+@stored_as
 class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Be a piece of news on its way to one listener."""
 

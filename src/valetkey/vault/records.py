@@ -217,10 +217,17 @@ _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_encode_secret)
 _DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {}
 
 
-def _decoder(kind: type[Any]) -> msgspec.msgpack.Decoder[Any]:
-    if kind not in _DECODERS:
-        _DECODERS[kind] = msgspec.msgpack.Decoder(kind, dec_hook=_decode_secret)
-    return _DECODERS[kind]
+def stored_as(kind: type[R]) -> type[R]:
+    """Make a Struct a kind of record.
+
+    On import, by one thread: msgspec lays Structs out on first use, and two threads at once crash (schema.py).
+    """
+    _DECODERS[kind] = msgspec.msgpack.Decoder(kind, dec_hook=_decode_secret)
+    return kind
+
+
+for _kind in (App, Connection, Pending, Canary):
+    stored_as(_kind)
 
 
 def to_bytes(record: msgspec.Struct, head: bytes = b"") -> bytes:
@@ -246,7 +253,7 @@ def from_bytes(kind: type[R], name: str, stored: bytes) -> R:
 
 def _decode(kind: type[Any], written: bytes) -> Any:
     try:
-        return _decoder(kind).decode(written)
+        return _DECODERS[kind].decode(written)
     except msgspec.ValidationError:
         if kind is not App:
             raise

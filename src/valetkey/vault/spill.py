@@ -27,6 +27,9 @@ class _Spilled(msgspec.Struct, frozen=True):
     box: bytes
 
 
+_read = msgspec.msgpack.Decoder(_Spilled).decode  # on import, by one thread: see providers/schema.py
+
+
 class SpillFolder:
     """Keep sealed entries as files, one a record; the newest of a record replaces the older."""
 
@@ -57,7 +60,7 @@ class SpillFolder:
     def get(self, name: str) -> Entry | None:
         """Return what waits of a record; None also for a file that cannot be read."""
         with suppress(OSError, msgspec.MsgspecError):
-            spilled = msgspec.msgpack.decode(self._path(name).read_bytes(), type=_Spilled)
+            spilled = _read(self._path(name).read_bytes())
             return Entry(spilled.state, spilled.box)
         return None
 
@@ -67,7 +70,7 @@ class SpillFolder:
             return
         for path in sorted(self.folder.glob("*.box")):
             with suppress(OSError, msgspec.MsgspecError):
-                spilled = msgspec.msgpack.decode(path.read_bytes(), type=_Spilled)
+                spilled = _read(path.read_bytes())
                 yield spilled.name, Entry(spilled.state, spilled.box)
 
     def drop(self, name: str) -> None:
