@@ -17,7 +17,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-pytest_plugins = ("postgreskit",)  # a real PostgreSQL, for the store's contract and for the peers
+pytest_plugins = ("managerkit", "postgreskit")
+"""Secret managers; a real PostgreSQL, for the store's contract and for the peers."""
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
@@ -64,8 +65,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """Give every test an empty home directory of its own, so that none sees or touches the user's vault."""
     path = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith("VALETKEY") or name.lower() in CHANGES_BEHAVIOUR:
+        if name.startswith(("VALETKEY", "VAULT_", "AWS_")) or name.lower() in CHANGES_BEHAVIOUR:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # there is no machine of AWS to ask for a role
     for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(path))
     for name in HOMES:

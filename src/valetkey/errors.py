@@ -18,10 +18,12 @@
     │   ├── InsufficientScope        insufficient_scope
     │   ├── AuthorizationPending     authorization_pending, slow_down: the device flow waits for a person
     │   ├── BadAnswer                bad_answer           HTML, too large, not JSON, no token in it
+    │   ├── ManagerRefused           manager_refused, manager_secret_missing: by a secret manager, not the provider
     │   └── Weather                  temporary: try again later
     │       ├── ProviderUnavailable    provider_unavailable   5xx, 429, refused or dropped connections
     │       ├── ProviderTimeout        provider_timeout
-    │       └── TlsFailed              tls_failed
+    │       ├── TlsFailed              tls_failed
+    │       └── ManagerUnavailable     manager_unavailable, manager_sealed, manager_throttled
     ├── ConnectionUnusable         the connection is in no state to give a token
     │   ├── NotConnected             not_connected        nobody consented yet
     │   ├── NeedsReconnect           needs_reconnect      .reason says why
@@ -276,6 +278,22 @@ class TlsFailed(Weather):
     code = "tls_failed"
     cause = "the certificate is expired, for another host, or signed by a CA this machine does not know"
     fix = "check the URL and this machine's clock; behind a company proxy, set SSL_CERT_FILE to its CA"
+
+
+class ManagerRefused(ProviderError):
+    """Say that a secret manager does not let us in, or has no such secret; nothing was sent to the provider."""
+
+    code = "manager_refused"
+    cause = "its policy does not allow it, or what we log in with is wrong or has expired"
+    fix = "check the reference and the policy behind it; nothing was spent, and it is tried again by itself"
+
+
+class ManagerUnavailable(Weather):
+    """Say that a secret manager is down, sealed, slow or throttles; nothing was sent to the provider."""
+
+    code = "manager_unavailable"
+    cause = "the secret manager is down, sealed, overloaded, or not reachable from this machine"
+    fix = "nothing is lost: tokens that live are used meanwhile, and it is tried again by itself"
 
 
 # ── the connection ────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,1 @@
+"""Secret managers, as clients of them: HashiCorp Vault (OpenBao) and AWS, and secrets that are named by a reference."""
