@@ -32,8 +32,10 @@ class Session:
 
     def open(self, *, create: bool = False) -> Vault:
         """Open the vault; raises the VaultErrors. It is made only where `create` says so."""
+        from valetkey.cli.logs import mask_last_resort
         from valetkey.library import open as open_vault
 
+        mask_last_resort()
         return open_vault(self.vault, key_file=self.key_file, create=create, actor="cli")
 
 

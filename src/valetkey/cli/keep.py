@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ import click
 import msgspec
 
 from valetkey.cli.base import Command, Session
+from valetkey.cli.dumps import forbid_core_dumps
+from valetkey.cli.logs import log_to_stderr
 from valetkey.cli.show import clean, out, say
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
     It runs until Ctrl-C or SIGTERM and then finishes what is under way. Any number may run on one vault; they share
     the work. `valetkey serve` does the same beside serving.
     """
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    forbid_core_dumps()
+    log_to_stderr()
     with session.open() as vault, _stopped_by_signals() as stop:
         if not once and not session.json:
             say(f"keeping {sum(vault.states().values())} connections fresh; Ctrl-C ends it")

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import click
 
 from valetkey.cli.base import FormCommand, Session
+from valetkey.cli.dumps import forbid_core_dumps
+from valetkey.cli.logs import log_to_stderr
 from valetkey.cli.show import clean, facts, out, out_json, say
 from valetkey.errors import InsecureUrl, InvalidInput
 from valetkey.values import is_loopback, secure_url
@@ -84,6 +86,7 @@ def serve(session: Session, asked: Asked) -> None:
     every user of the machine can knock there. On a terminal a link is shown that opens them once, without typing.
     """
     _check(asked)
+    forbid_core_dumps()
     try:
         from valetkey.web import app, door, routes, serving  # late: an extra, and three tenths of a second
     except ModuleNotFoundError as missing:
@@ -218,7 +221,7 @@ def _operator_key_file(asked: Asked, place: Place) -> Path:
 
 def _log(asked: Asked) -> None:
     shown = not asked.try_ if asked.access_log is None else asked.access_log
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.WARNING)
+    log_to_stderr()
     logging.getLogger("valetkey.access").setLevel(logging.INFO if shown else logging.WARNING)
 
 
