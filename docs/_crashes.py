@@ -11,8 +11,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from simulation.crashes import CASES, Case, Crash, table  # the line above says where it is
+from simulation.crashes import Case, Crash, table  # the line above says where it is
 from simulation.manners import MANNERS  # the same
+from simulation.othercrashes import ALL  # the same
 
 INTRO = """
 # What a crash leaves behind
@@ -22,6 +23,10 @@ Everything the vault does is a plan that asks the world one question at a time
 them. The plan is dropped at that question, as a crash drops it, once before the question took effect (nothing was
 written, nothing was sent) and once after (it was, and nobody heard the answer). Then a new process starts on what the
 store holds, and somebody asks for a token.
+
+Where a plan asks a provider nothing, all manners are alike. What is no plan but work of its own (copying a vault,
+restoring a backup) is broken off at each of its steps by tests of its own;
+[the vault](vault.md) says what is left then.
 
 Nothing is ever deleted by a crash, and nothing keeps others waiting for longer than a lease (45 seconds).
 
@@ -38,6 +43,19 @@ ABOUT = {
     "Connecting a machine": "Whether the connection is there, and if not, what happens when it is done again.",
     "Disconnecting": "Whether the connection is there, whether its tokens still work, and what doing it again does.",
     "Bringing home what was spilled": "What the next caller gets, after one more start.",
+    "A refresh for another target": "What is got when the target's token and the own are asked for.",
+    "A refresh by the schedule": "What the next caller gets, and whether somebody was told.",
+    "Beginning a connect": "What a person gets who asks for a link again.",
+    "Forgetting a link that has expired": "What is left of it.",
+    "Beginning a device flow": "What a person gets who asks for a code again.",
+    "Marking as revoked": "Whether the next caller is refused.",
+    "Putting news down": "What waits to be told when the schedule has looked once more.",
+    "Carrying news": "How often the receiver hears it. It hears it while we wait for its answer.",
+    "The daily survey": "When it is done.",
+    "Adding an app": "Whether it is there.",
+    "Removing an app": "Whether it is gone.",
+    "Adding who listens": "Whether it is there.",
+    "Removing who listens": "Whether it is gone.",
 }
 
 
@@ -45,7 +63,7 @@ def render() -> str:
     """Return the page as Markdown."""
     lines = [INTRO.strip(), "", "## The manners", "", "| manner | how it treats refresh tokens |", "|---|---|"]
     lines += [f"| {name} | {manner.about} |" for name, manner in MANNERS.items()]
-    for case in CASES:
+    for case in ALL:
         lines += ["", f"## {case.name}", "", ABOUT[case.name], "", *_table(case)]
     return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from simulation.words import outcome, spell, words
 from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import ProviderTimeout, ProviderUnavailable, StoreUnavailable
 from valetkey.values import Request, Response
-from valetkey.vault.names import CONNECTIONS
+from valetkey.vault.names import CONNECTIONS, NOTICES
 
 if TYPE_CHECKING:
     from simulation.engine import Engine
@@ -150,6 +150,8 @@ class Answers:
         done = self.engine.world.store.swap(question.name, question.seen, question.entry)
         if done and question.name.startswith(CONNECTIONS):
             self.engine.watch.committed(task, question)
+        elif done and question.name.startswith(NOTICES):
+            self.engine.watch.news.committed(task, question)
         return done
 
     def _note(self, task: Task, question: Note) -> None:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulation.answers import Join
 from simulation.house import CALLBACK, Task, moment, redirect
-from simulation.watch import Violation
+from simulation.knowledge import Violation
+from simulation.telling import carry
 from valetkey.effects import sleep
 from valetkey.errors import ValetkeyError
 from valetkey.values import Secret
 from valetkey.vault import connect, disconnect, names, recover, renew
 from valetkey.vault.connect import Wish
 from valetkey.vault.judge import Demand, Serve
+from valetkey.vault.schedule import tend
 
 if TYPE_CHECKING:
     from simulation.engine import Engine
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 Script = Generator[Any, Any, Any]
 
 SWEPT: Final = 20
+RESOURCE: Final = "https://other.test"
 
 
 def get(engine: Engine, task: Task, demand: Demand) -> Script:
     """Get a token: at once if there is a fresh one, else by the refresh that all callers of this replica share."""
     desk = engine.world.desk
+    task.part = demand.part
     served = yield from renew.peek(desk, task.place, demand)
     if served is None:
         key = ("obtain", task.place, demand)
@@ -41,6 +45,7 @@ def get(engine: Engine, task: Task, demand: Demand) -> Script:
 
 def obtained(engine: Engine, flight: Task, demand: Demand) -> Script:
     """Bring home what was spilled, then obtain: what Keeper._obtained does."""
+    flight.part = demand.part
     yield from brought_home(engine, flight)
     return (yield from renew.obtain(engine.world.desk, flight.place, demand))
 
@@ -62,6 +67,11 @@ def at_start(engine: Engine, task: Task) -> Script:
 
 def _token(engine: Engine, task: Task) -> Script:
     return (yield from get(engine, task, Demand()))
+
+
+def _target(engine: Engine, task: Task) -> Script:
+    """Get a token for another API of the same grant (Microsoft)."""
+    return (yield from get(engine, task, Demand(part=f"resource={RESOURCE}")))
 
 
 def _force(engine: Engine, task: Task) -> Script:
@@ -128,8 +138,15 @@ def _sweep(engine: Engine, task: Task) -> Script:
     return count
 
 
+def _keep(engine: Engine, task: Task) -> Script:
+    """Do for one connection what the refresher does when it falls due (refresher.py)."""
+    yield from brought_home(engine, task)
+    return (yield Join(("keep", task.place), "keep", lambda _: tend(engine.world.desk, task.place)))
+
+
 SCRIPTS: Final[dict[str, Callable[[Engine, Task], Script]]] = {
     "token": _token,
+    "target": _target,
     "force": _force,
     "rejected": _rejected,
     "connect": _connect,
@@ -138,4 +155,6 @@ SCRIPTS: Final[dict[str, Callable[[Engine, Task], Script]]] = {
     "disconnect": _disconnect,
     "revoke": _revoke,
     "sweep": _sweep,
+    "keep": _keep,
+    "carry": carry,
 }

@@ -72,18 +72,24 @@ def _crash(case: Case, manner: str, k: int, *, after: bool) -> Crash | None:
     world = _world(case, manner)
     ready = case.begin(world)
     plan = case.plan(world, ready)
-    instant = _instant(world, 20.0)
+    moment = instant(world, 20.0)
     question = next(plan)
     for _ in range(k - 1):
         try:
-            question = _step(plan, instant, question)
+            question = _step(plan, moment, question)
         except StopIteration:
             return None
     if after:
         with suppress(ValetkeyError):
-            instant.answer(question)
+            moment.answer(question)
     plan.close()
     return Crash(k, told(question), after, case.seen(world, ready))
+
+
+def uncrashed(case: Case, manner: str) -> Any:
+    """Run a plan to its end, and return what it came to."""
+    world = _world(case, manner)
+    return run(case.plan(world, case.begin(world)), instant(world, 20.0))
 
 
 def _step(plan: Plan, instant: Instant, question: Any) -> Any:
@@ -94,21 +100,21 @@ def _step(plan: Plan, instant: Instant, question: Any) -> Any:
     return plan.send(answer)
 
 
-def _name(world: World) -> str:
+def name_of(world: World) -> str:
     return next(iter(world.places))
 
 
-def _instant(world: World, seconds: float) -> Instant:
-    return Instant(world, _name(world), START + seconds)
+def instant(world: World, seconds: float) -> Instant:
+    return Instant(world, name_of(world), START + seconds)
 
 
 def told(question: Any) -> str:  # noqa: PLR0911  # a line for each question
     """Return a question as a row of the table begins."""
     match question:
         case Load(name):
-            return f"load the {name.partition('/')[0]}"
+            return f"load {_called(name)}"
         case Swap(name, _, entry):
-            return f"swap the {name.partition('/')[0]}" + (" (forget it)" if entry is None else "")
+            return f"swap {_called(name)}" + (" (forget it)" if entry is None else "")
         case Note(event):
             return f"log `{event.kind}`"
         case Send(request):
@@ -125,6 +131,11 @@ def told(question: Any) -> str:  # noqa: PLR0911  # a line for each question
             return "spill"
 
 
+def _called(name: str) -> str:
+    room = name.partition("/")[0]
+    return {"notify": "who listens", "schedule": "the survey", "notice": "the news"}.get(room, f"the {room}")
+
+
 # ── what the user sees ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -132,15 +143,15 @@ def start_anew(world: World) -> None:
     """Start a process: bring home what was spilled, as recover.bring_home does."""
     for record, entry in list(world.folder.items()):
         with suppress(ValetkeyError):
-            if run(recover.recover(world.desk, record, entry), _instant(world, LATER)):
+            if run(recover.recover(world.desk, record, entry), instant(world, LATER)):
                 del world.folder[record]
 
 
-def _token(world: World) -> str:
+def next_token(world: World) -> str:
     """Ask for a new token, as the next caller does."""
     start_anew(world)
     try:
-        run(renew.obtain(world.desk, _name(world), FORCE), _instant(world, LATER))
+        run(renew.obtain(world.desk, name_of(world), FORCE), instant(world, LATER))
     except NeedsReconnect as lost:
         return f"reconnect: `{lost.reason}`"
     except NotFound:
@@ -149,65 +160,65 @@ def _token(world: World) -> str:
 
 
 def _refreshed(world: World, _ready: Any) -> str:
-    return _token(world)
+    return next_token(world)
 
 
 def _after_connect(world: World, ready: Any) -> str:
     """Load the page once more; if that is refused, see whether the connection is there."""
-    seen = _token(world)
+    seen = next_token(world)
     if seen == "a token":
         return "connected"
     answer, binding = ready
     try:
-        run(connect.finish(world.desk, answer, binding=binding), _instant(world, LATER))
+        run(connect.finish(world.desk, answer, binding=binding), instant(world, LATER))
     except ValetkeyError as refusal:
         return f"connect again: `{refusal.code}`"
     return "connected when the page is loaded again"
 
 
 def _after_device(world: World, _ready: Any) -> str:
-    return "connected" if _token(world) == "a token" else "connect again"
+    return "connected" if next_token(world) == "a token" else "connect again"
 
 
 def _after_machine(world: World, _ready: Any) -> str:
-    if _token(world) == "a token":
+    if next_token(world) == "a token":
         return "connected"
-    plan = connect.connect_machine(world.desk, _name(world), _wish(world), "client_credentials")
-    run(plan, _instant(world, LATER))
+    plan = connect.connect_machine(world.desk, name_of(world), wish(world), "client_credentials")
+    run(plan, instant(world, LATER))
     return "connected when it is done again"
 
 
 def _after_disconnect(world: World, _ready: Any) -> str:
     """Look whether it is gone; if it is not, disconnect once more."""
-    if world.store.load(f"connection/{_name(world)}") is None:
+    if world.store.load(f"connection/{name_of(world)}") is None:
         return "gone"
-    grant = world.provider(_name(world)).grants[0]
+    grant = world.provider(name_of(world)).grants[0]
     still = "works still" if grant.alive(START + LATER) else "no longer works"
-    outcome = run(disconnect.disconnect(world.desk, _name(world)), _instant(world, LATER))
+    outcome = run(disconnect.disconnect(world.desk, name_of(world)), instant(world, LATER))
     return f"there, {still}; gone when it is done again ({outcome})"
 
 
 def _recovered(world: World, _ready: Any) -> str:
-    seen = _token(world)
+    seen = next_token(world)
     return seen if not world.folder else f"{seen}, and something is still spilled"
 
 
 # ── the plans ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _wish(world: World) -> Wish:
-    return Wish(scopes=(_name(world),))
+def wish(world: World) -> Wish:
+    return Wish(scopes=(name_of(world),))
 
 
 def _begin_connect(world: World) -> tuple[Secret, Secret]:
     binding = Secret("binding")
-    plan = connect.begin(world.desk, _name(world), _wish(world), redirect_uri=CALLBACK, binding=binding)
-    started = run(plan, _instant(world, 1.0))
-    return redirect(started.url, world.provider(_name(world)).consent(_name(world), START)), binding
+    plan = connect.begin(world.desk, name_of(world), wish(world), redirect_uri=CALLBACK, binding=binding)
+    started = run(plan, instant(world, 1.0))
+    return redirect(started.url, world.provider(name_of(world)).consent(name_of(world), START)), binding
 
 
 def _begin_device(world: World) -> Any:
-    return run(connect.begin_device(world.desk, _name(world), _wish(world)), _instant(world, 1.0))
+    return run(connect.begin_device(world.desk, name_of(world), wish(world)), instant(world, 1.0))
 
 
 class _Full(Instant):
@@ -225,13 +236,13 @@ class _Full(Instant):
 
 def _begin_recover(world: World) -> Any:
     """Spill a token, and say which."""
-    run(renew.obtain(world.desk, _name(world), FORCE), _Full(world, _name(world), START + 10.0))
+    run(renew.obtain(world.desk, name_of(world), FORCE), _Full(world, name_of(world), START + 10.0))
     ((record, entry),) = world.folder.items()
     return record, entry
 
 
 CASES: Final = (
-    Case("A refresh", lambda _: None, lambda world, _: renew.obtain(world.desk, _name(world), FORCE), _refreshed),
+    Case("A refresh", lambda _: None, lambda world, _: renew.obtain(world.desk, name_of(world), FORCE), _refreshed),
     Case(
         "Finishing a connect",
         _begin_connect,
@@ -249,7 +260,7 @@ CASES: Final = (
     Case(
         "Connecting a machine",
         lambda _: None,
-        lambda world, _: connect.connect_machine(world.desk, _name(world), _wish(world), "client_credentials"),
+        lambda world, _: connect.connect_machine(world.desk, name_of(world), wish(world), "client_credentials"),
         _after_machine,
         connected=False,
         machine=True,
@@ -257,7 +268,7 @@ CASES: Final = (
     Case(
         "Disconnecting",
         lambda _: None,
-        lambda world, _: disconnect.disconnect(world.desk, _name(world)),
+        lambda world, _: disconnect.disconnect(world.desk, name_of(world)),
         _after_disconnect,
     ),
     Case(

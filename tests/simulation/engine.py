@@ -16,8 +16,9 @@ from typing import Any, Final
 from simulation.answers import PARKED, Answers
 from simulation.callers import SCRIPTS, at_start
 from simulation.house import Replica, Task, World
+from simulation.knowledge import Violation
 from simulation.scenario import REPLICAS, Caller, Hit, Scenario, Spell
-from simulation.watch import Violation, Watch
+from simulation.watch import Watch
 from valetkey.effects import Luck, Now, Sleep
 from valetkey.errors import ValetkeyError
 
@@ -36,6 +37,7 @@ class Engine:
         self.world = World(scenario)
         self.now = self.world.start
         self.steps = 0
+        self.crashes = 0
         self.tasks: list[Task] = []
         self.replicas = [Replica(number, self.world) for number in range(REPLICAS)]
         self.watch = Watch(self)
@@ -222,6 +224,7 @@ class Engine:
     def crash(self, replica: Replica, seconds: float) -> None:
         """Drop all work of a replica where it stands; it starts again after a while, and knows nothing."""
         self.seen["crashed replica"] += 1
+        self.crashes += 1
         if self.trace is not None:
             self.trace.append(f"{self.clock()}  ⚡ replica {replica.number} crashes")
         for task in replica.tasks:

@@ -22,16 +22,19 @@ from valetkey.run import run
 from valetkey.values import Entry, Secret
 from valetkey.vault.connect import Wish, begin, connect_machine, finish
 from valetkey.vault.desk import Desk
+from valetkey.vault.notices import Listener, add_listener
 from valetkey.vault.records import App
 from valetkey.vault.registry import add_app
 from valetkey.vault.seal import Sealer
 from valetkey.vault.stores.memory import MemoryStore
+from valetkey.vault.webhook import new_secret
 
 START: Final = 1_772_366_400.0
 """1 March 2026, noon, UTC."""
 
 CALLBACK: Final = "http://127.0.0.1:7777/callback"
 _MASK: Final = (1 << 64) - 1
+_SECRET: Final = new_secret(bytes(32))
 
 
 class PlainSealer:
@@ -89,6 +92,8 @@ class World:
         self.folder: dict[str, Entry] = {}
         self.shared = scenario.shared
         self.drawn = 0
+        listener = Listener(name="desk", created_at=START, url="https://desk.test/hook", secret=_SECRET)
+        run(add_listener(self.desk, listener), Instant(self, ""))
         for place in scenario.places:
             if place.app not in self.providers:
                 self._register(place)
@@ -185,6 +190,7 @@ class Task:
     waiters: list[Task] = field(default_factory=list)
     now_at: float = 0.0  # true time of its last look at the clock
     loaded_at: float = 0.0  # true time of its last look at the connection's record
+    part: str = ""  # which of several tokens it wants (records.py)
     given: Any = None  # what the work it joined came to
     record: Any = None  # what watch.py knows of it
 

@@ -1,6 +1,6 @@
 """What the watch remembers of tasks, of spendings and of records; and how it reads requests and answers.
 
-What may not be here: rules (watch.py).
+What may not be here: rules (watch.py, telling.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 LEASE: Final = 45.0
 """Seconds a claim may keep others waiting; what docs promise, not what renew.py says."""
+
+
+class Violation(Exception):
+    """Say that something did not hold that must; `rule` is its name."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
 
 
 @dataclass(eq=False)
@@ -72,9 +80,10 @@ class Row:
     revoked_at: float = 0.0
 
 
-def access_of(connection: Connection) -> str:
-    """Return the name of a connection's access token, empty if it has none."""
-    return connection.tokens.access.reveal() if connection.tokens is not None else ""
+def access_of(connection: Connection, part: str = "") -> str:
+    """Return the name of a connection's access token, or of one of its parts; empty if there is none."""
+    tokens = connection.held(part)
+    return tokens.access.reveal() if tokens is not None else ""
 
 
 def refresh_of(connection: Connection) -> str:

@@ -18,11 +18,11 @@ import msgspec
 from simulation.engine import Engine
 from simulation.house import Task
 from simulation.play import Result, play_many
-from valetkey.effects import note, now, swap
+from valetkey.effects import load, note, now, swap
 from valetkey.errors import BadAnswer, GrantRefused, StoreUnavailable, Weather
-from valetkey.vault import judge, recover, renew, saving
+from valetkey.vault import judge, notices, recover, renew, saving, schedule
 from valetkey.vault.judge import Wait, token_of
-from valetkey.vault.records import Lease
+from valetkey.vault.records import Connection, Lease, owner_of
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,37 @@ def _undying(tokens: Any, moment: float, demand: Any) -> Any:
     return None if tokens is None else token_of(tokens)
 
 
+def _tells_later(desk: Any, name: str) -> Any:
+    """Say first that it was told, and put it down then."""
+    record = f"connection/{name}"
+    entry = yield from load(record)
+    if entry is None:
+        return ""
+    connection = desk.connection(name, entry)
+    moment = (yield from now()).timestamp()
+    felt = schedule.mood(connection, moment)
+    if felt == connection.told or connection.lease is not None:
+        return ""
+    told = msgspec.structs.replace(connection, told=felt)
+    yield from swap(record, entry.version, desk.seal_connection(told, moment))
+    news = schedule.state_news(connection, felt, moment)
+    yield from schedule.publish(desk, news)
+    return news.kind
+
+
+def _keeps_the_old(with_tokens: Callable[..., Any]) -> Callable[..., Any]:
+    def placing(before: Any, answer: Any, moment: float, part: str = "") -> Any:
+        placed = with_tokens(before, answer, moment, part)
+        return placed if owner_of(part) == part else msgspec.structs.replace(placed, tokens=before.tokens)
+
+    return placing
+
+
+def _looks_nowhere(_desk: Any, _record: str) -> Any:
+    yield from now()
+    return False
+
+
 def _leave_with_all(engine: Engine, task: Task) -> None:
     if not task.alive:
         return
@@ -178,6 +209,31 @@ MUTANTS: Final = (
         "weather is final",
         "a 503 is taken for invalid_grant",
         ((renew, "read_token", _weather_for_good(renew.read_token)),),
+    ),
+    Mutant(
+        "nobody looks beside the store",
+        "what was spilled is found at a start only, not before its predecessor is spent again",
+        ((renew, "_came_home", _looks_nowhere),),
+    ),
+    Mutant(
+        "target's refresh token dropped",
+        "the refresh token that came with another target's token does not replace the old one",
+        ((renew, "with_tokens", _keeps_the_old(renew.with_tokens)),),
+    ),
+    Mutant(
+        "targets mixed up",
+        "who wants the token of another target is given the connection's own",
+        ((Connection, "held", lambda connection, _part: connection.tokens),),
+    ),
+    Mutant(
+        "told before it is put down",
+        "a record says that its trouble was told, and then the news is put down",
+        ((schedule, "tell", _tells_later),),
+    ),
+    Mutant(
+        "news taken up by all",
+        "a notice that one replica carries is free for the next",
+        ((notices, "CARRY_SECONDS", 0.0),),
     ),
     Mutant("expiry ignored", "a token is handed out after its end", ((judge, "_alive", _undying),)),
 )

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from simulation.engine import Engine, calm_collector
+from simulation.knowledge import Violation
 from simulation.rest import come_to_rest
 from simulation.scenario import Scenario, generate
-from simulation.watch import Violation
 from valetkey.vault import judge
 
 LOOK_AGAIN: Final = 1.0

@@ -60,6 +60,7 @@ class AccessToken:
     expires_at: float
     said: bool
     refresh: RefreshToken | None
+    part: str = ""  # for which of several APIs it is, as the vault names it
 
 
 class NoSuchGrant(Exception):
@@ -119,14 +120,15 @@ class ModelProvider:
 
     def _token(self, form: dict[str, str], now: float) -> dict[str, object]:
         kind = form["grant_type"]
+        part = f"resource={form['resource']}" if "resource" in form else ""
         if kind == "client_credentials":
             name = form["scope"]
             grant = self.machines.get(name)
             if grant is None or not grant.alive(now):
                 grant = self.machines[name] = self._grant(name, now)
-            return self._issued(grant, None, now)
+            return self._issued(grant, None, now, part=part)
         if kind == "refresh_token":
-            return self._refreshed(form["refresh_token"], now)
+            return self._refreshed(form["refresh_token"], now, part)
         return self._redeemed(form.get("code") or form["device_code"], now)
 
     def _redeemed(self, code: str, now: float) -> dict[str, object]:
@@ -138,7 +140,7 @@ class ModelProvider:
         del self.codes[code]
         return self._issued(grant, self._successor(grant, None), now)
 
-    def _refreshed(self, name: str, now: float) -> dict[str, object]:
+    def _refreshed(self, name: str, now: float, part: str) -> dict[str, object]:
         token = self.refreshes.get(name)
         if token is None or not token.grant.alive(now):
             raise NoSuchGrant("invalid_grant")
@@ -153,7 +155,7 @@ class ModelProvider:
         if self.manner.rotation == "until_new" and token.parent is not None:
             token.parent.retired = True  # its successor is used now
         new = self._successor(token.grant, token) if self.manner.rotates else token
-        return self._issued(token.grant, new, now, shown=self.manner.rotates)
+        return self._issued(token.grant, new, now, shown=self.manner.rotates, part=part)
 
     def _takes(self, token: RefreshToken, now: float) -> bool:
         """Say whether the manner lets this refresh token be spent, its grant being alive."""
@@ -174,7 +176,7 @@ class ModelProvider:
         return token
 
     def _issued(
-        self, grant: Grant, refresh: RefreshToken | None, now: float, *, shown: bool = True
+        self, grant: Grant, refresh: RefreshToken | None, now: float, *, shown: bool = True, part: str = ""
     ) -> dict[str, object]:
         number = len(self.accesses) + 1
         grant.redeemed_at = grant.redeemed_at or now
@@ -186,6 +188,7 @@ class ModelProvider:
             expires_at=now + self.manner.access,
             said=self.manner.says and not odd,
             refresh=refresh,
+            part=part,
         )
         self.accesses[access.name] = access
         members: dict[str, object] = {"access_token": access.name, "token_type": "Bearer"}

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from simulation.callers import get, obtained
-from simulation.knowledge import refresh_of
-from simulation.watch import Violation
+from simulation.knowledge import Violation, refresh_of
+from simulation.telling import tell_all
 from valetkey.vault.judge import Demand
 from valetkey.vault.names import CONNECTIONS
+from valetkey.vault.schedule import tend
 
 if TYPE_CHECKING:
     from simulation.engine import Engine
+    from simulation.house import Replica
 
 QUIET: Final = 800.0
 """Seconds after which every backoff and every lease is over: the longest backoff is 300, the longest Retry-After 90."""
@@ -22,7 +24,7 @@ QUIET: Final = 800.0
 
 def come_to_rest(engine: Engine) -> None:
     """Let the clocks agree, start every replica, ask for every token; raises Violation."""
-    skew = engine.watch.skew
+    skew = engine.watch.truth.skew
     for replica in engine.replicas:
         replica.skew, replica.down_until = 0.0, 0.0
         engine.start(replica)
@@ -34,10 +36,13 @@ def come_to_rest(engine: Engine) -> None:
                 _ask(engine, replica.number, place, force=force)
                 engine.run()
     for place in engine.world.places:
+        for replica in engine.replicas:
+            _tend(engine, replica, place)
         _judge(engine, place)
     for replica in engine.replicas:
         if replica.folder:
             raise Violation("no_rest", f"still spilled: {', '.join(replica.folder)}")
+    tell_all(engine)
 
 
 def _ask(engine: Engine, number: int, place: str, *, force: bool) -> None:
@@ -50,6 +55,16 @@ def _ask(engine: Engine, number: int, place: str, *, force: bool) -> None:
     else:
         task.plan = get(engine, task, Demand())
     engine.go(task)
+
+
+def _tend(engine: Engine, replica: Replica, place: str) -> None:
+    """Look once more at a connection, as the refresher does, so that what is to be told is put down."""
+    task = engine.task(replica, -10 - replica.number, "keep", place)
+    task.key = ("keep", place)
+    replica.flights[task.key] = task
+    task.plan = tend(engine.world.desk, place)
+    engine.go(task)
+    engine.run()
 
 
 def _judge(engine: Engine, place: str) -> None:
@@ -66,3 +81,4 @@ def _judge(engine: Engine, place: str) -> None:
         name = refresh_of(connection)
         if name and engine.world.provider(place).usable(name, engine.now):
             raise Violation("needless", f"{place} needs a person, and {name} is still good")
+    engine.watch.news.at_rest(connection, engine.now)

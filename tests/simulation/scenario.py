@@ -16,6 +16,7 @@ REPLICAS: Final = 3
 
 CALLERS: Final = {
     "token": 50,
+    "target": 7,
     "force": 9,
     "rejected": 8,
     "connect": 6,
@@ -24,6 +25,8 @@ CALLERS: Final = {
     "disconnect": 2,
     "revoke": 1,
     "sweep": 2,
+    "keep": 16,
+    "carry": 3,
 }
 """What callers want, and how often."""
 

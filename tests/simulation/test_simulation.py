@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from simulation.knowledge import Violation
 from simulation.mutants import MUTANTS, Mutant, caught, plant
 from simulation.play import episode_seed, play, play_many
 from simulation.scenario import CALLERS, HITS, SPELLS, generate
 from simulation.shrink import shrink
-from simulation.watch import Violation
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 

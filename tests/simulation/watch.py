@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.honesty import explains, unexpected
-from simulation.knowledge import LEASE, Row, Spending, access_of, known_of, member, refresh_of, spent_by
-from simulation.provider import AccessToken, ModelProvider, RefreshToken
+from simulation.knowledge import LEASE, Row, Spending, Violation, access_of, known_of, member, refresh_of, spent_by
+from simulation.provider import AccessToken, RefreshToken
+from simulation.telling import News
+from simulation.truth import Truth
 from valetkey.effects import Spill, Swap
 from valetkey.errors import NeedsReconnect, ValetkeyError
 from valetkey.values import Entry, Request, Response
 from valetkey.vault.judge import Serve
 from valetkey.vault.names import CONNECTIONS
 from valetkey.vault.records import Connection
+from valetkey.vault.schedule import Tended
 
 if TYPE_CHECKING:
     from simulation.answers import Exchange
@@ -31,14 +34,6 @@ SLACK: Final = 3.0
 _CONSENTS: Final = frozenset({"finish", "polling", "machine"})
 
 
-class Violation(Exception):
-    """Say that something did not hold that must; `rule` is its name."""
-
-    def __init__(self, rule: str, what: str) -> None:
-        super().__init__(f"{rule}: {what}")
-        self.rule = rule
-
-
 class Watch:
     """Check an episode; raises Violation."""
 
@@ -48,7 +43,8 @@ class Watch:
         self.rows: dict[str, Row] = {}
         self.spendings: dict[str, list[Spending]] = {}
         self.doubts: dict[str, set[str]] = {}  # by refresh token: why the vault may not know its fate
-        self.skew = 0.0
+        self.truth = Truth(engine.world)
+        self.news = News(self.desk, engine.seen)
         self.struck = False  # whether any fault has touched store or provider
         self._serving: Spending | None = None
         for name, provider in engine.world.providers.items():
@@ -89,11 +85,11 @@ class Watch:
 
     def _reused(self, token: RefreshToken) -> None:
         """Refuse that a refresh token is spent a second time, unless a fault explains it."""
-        now, provider = self.engine.now, self._provider(token)
+        now, provider = self.engine.now, self.truth.provider(token)
         if not provider.manner.rotates:
             return
         for spending in self.spendings.get(token.name, ()):
-            if spending.excused(now, 2 * self.skew):
+            if spending.excused(now, 2 * self.truth.skew):
                 self.engine.seen["spent twice, with an excuse"] += 1
                 return
         raise Violation("spent_twice", f"{token.name} is spent again, and no fault explains it")
@@ -147,6 +143,7 @@ class Watch:
         row.changed_at, row.changed_by = now, task
         if task.kind in _CONSENTS:
             row.removed = None  # a person has consented since, or consents anew
+        self.news.changed(after)
         self._leased(task, row, after, before)
         self._answered_saved(task, after)
         if after.revoked_at and (before is None or not before.revoked_at):
@@ -162,31 +159,32 @@ class Watch:
             row.owner, row.leased_at = lease.owner, self.engine.now
             known = known_of(task)
             known.claimed, known.lease_until, known.since = refresh_of(after), task.now_at + LEASE, self.engine.now
-            known.before = access_of(after)
+            known.before = access_of(after, task.part)
 
     def _answered_saved(self, task: Task, after: Connection) -> None:
         known = task.record
         if known is None or known.spending is None or not known.answers:
             return
-        if known.answers[-1][0].name == access_of(after):
+        answer = known.answers[-1][0]
+        if answer.name == access_of(after, answer.part):
             known.spending.settled_at = self.engine.now
 
     def _compared(self, task: Task, before: Connection, after: Connection) -> None:
         """Check that a record lost nothing, and went forward."""
-        old, new = self._refresh(refresh_of(before)), self._refresh(refresh_of(after))
+        old, new = self.truth.refresh(refresh_of(before)), self.truth.refresh(refresh_of(after))
         if old is not None and new is None and before.grant == after.grant:
             raise Violation("refresh_dropped", f"{task.title} dropped {old.name}")
         same = old is not None and new is not None and old.grant is new.grant and old.parent is not new.parent
         if same and new.number < old.number:
             raise Violation("went_back", f"{task.title} put {new.name} over {old.name}")
-        was, now_held = self._access(access_of(before)), self._access(access_of(after))
+        was, now_held = self.truth.access(access_of(before)), self.truth.access(access_of(after))
         if was is not None and now_held is not None and was.grant is now_held.grant and old is new:
             if now_held.number < was.number and new is not None:  # without one, nothing is lost by it
                 raise Violation("went_back", f"{task.title} put {now_held.name} over {was.name}")
             if before.revoked_at and not after.revoked_at and now_held.refresh is not None:
                 raise Violation("unrevoked", f"{task.title} made {now_held.name} usable again")
         both = was is not None and now_held is not None and task.kind not in _CONSENTS
-        if both and self._later(was, now_held):
+        if both and self.truth.later(was, now_held):
             raise Violation("went_back", f"{task.title} put {now_held.name} over {was.name}, of a later consent")
         trouble = after.trouble
         if trouble is not None and trouble.sort == "grant" and (before.trouble is None or before.trouble != trouble):
@@ -195,13 +193,13 @@ class Watch:
     def _given_up(self, after: Connection, reason: str) -> None:
         """Check that a connection that needs a person really does, and says truly why."""
         name = refresh_of(after)
-        token, now = self._refresh(name), self.engine.now
+        token, now = self.truth.refresh(name), self.engine.now
         self.engine.seen[f"needs_reconnect {reason}"] += 1
-        if token is not None and self._provider(token).usable(name, now):
+        if token is not None and self.truth.provider(token).usable(name, now):
             raise Violation("needless", f"{after.name} needs a person ({reason}), and {name} is still good")
         mine = [s for s in self.spendings.get(name, ()) if s.processed]
         doubts = set(self.doubts.get(name, ()))
-        if any(not s.settled_at and now + 2 * self.skew >= s.lease_until for s in mine):
+        if any(not s.settled_at and now + 2 * self.truth.skew >= s.lease_until for s in mine):
             doubts.add("late")
         wrong = explains(reason, doubts, token, spent=len(mine) > 1, now=now)
         if wrong:
@@ -233,13 +231,13 @@ class Watch:
         """Check that what is dropped from the spill folder is in the store, or that something newer is."""
         name = record.removeprefix(CONNECTIONS)
         spilled, row = self.desk.connection(name, entry), self.rows[name]
-        access = self._access(access_of(spilled))
-        if access is None or row.connection is None or row.revoked_at:
+        if row.connection is None or row.revoked_at:
             return
-        held = self._access(access_of(row.connection))
-        older = held is not None and self._later(access, held)
-        if older or not self._covers(row.connection, access, access.name):
-            raise Violation("answer_dropped", f"{task.title} dropped {access.name}, which was spilled")
+        held = self.truth.access(access_of(row.connection))
+        for access in self.truth.held(spilled):
+            older = held is not None and self.truth.later(access, held)
+            if older or not self.truth.covers(row.connection, access, access.name, self.engine.now):
+                raise Violation("answer_dropped", f"{task.title} dropped {access.name}, which was spilled")
 
     # ── faults ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -273,12 +271,12 @@ class Watch:
 
     def skewed(self, most: float) -> None:
         """Remember by how much clocks may differ."""
-        self.skew = max(self.skew, most)
+        self.truth.skew = max(self.truth.skew, most)
 
     def withdrawn(self, place: str) -> None:
         """Let the person take back what is held of a connection, at the provider."""
         held = self.rows[place].connection
-        token = None if held is None else self._access(access_of(held))
+        token = None if held is None else self.truth.access(access_of(held))
         if token is not None:
             self.engine.world.provider(place).end(token.grant, "person", self.engine.now)
 
@@ -292,6 +290,8 @@ class Watch:
     def ended(self, task: Task, value: Any, refusal: ValetkeyError | None) -> None:
         """Check what a plan gave, and that it kept what it was answered."""
         self.engine.seen[f"{task.kind}: {type(refusal).__name__ if refusal else 'ok'}"] += 1
+        if isinstance(value, Tended):
+            self.engine.seen[f"tended {value.became}"] += 1
         if isinstance(value, Serve) and value is not task.given:
             self._served(task, value)
         if isinstance(refusal, NeedsReconnect) and task.key is not None:
@@ -309,15 +309,15 @@ class Watch:
 
     def _served(self, task: Task, served: Serve) -> None:
         name = served.token.reveal()
-        token = self._access(name)
-        if token is None or token.grant.connection != task.place:
+        token = self.truth.access(name)
+        if token is None or token.grant.connection != task.place or token.part != task.part:
             raise Violation("mixed_up", f"{task.title} was given {name}")
-        late = task.now_at - token.expires_at - 2 * self.skew
+        late = task.now_at - token.expires_at - 2 * self.truth.skew
         suspended = task.record is not None and (task.record.suspended or task.record.stalled)
         if token.said and late >= 0 and not suspended:
             raise Violation("expired", f"{task.title} was given {name}, {late:.3f} s after its end")
         row = self.rows[task.place]
-        gone = None if row.removed is None else self._access(access_of(row.removed))
+        gone = None if row.removed is None else self.truth.access(access_of(row.removed))
         removed = gone is not None and gone.grant is token.grant and token.refresh is not None
         if removed and row.removed_at < task.loaded_at:
             raise Violation("revoked", f"{task.title} was given {name}, which was disconnected")
@@ -335,39 +335,5 @@ class Watch:
         known = known_of(task)
         stalled = known.stalled or known.suspended
         kept = [held for held in (row.connection, beside) if held is not None]
-        if not any(self._covers(held, access, before, stalled=stalled) for held in kept):
+        if not any(self.truth.covers(held, access, before, self.engine.now, stalled=stalled) for held in kept):
             raise Violation("answer_dropped", f"{task.title} was answered {access.name}, and nobody kept it")
-
-    def _covers(self, held: Connection, access: AccessToken, before: str, *, stalled: bool = False) -> bool:
-        """Say whether a record holds this answer, or one that came later, or one of another consent.
-
-        Where no refresh token is replaced, any other renewal since `before` does as well; and for an answer to who stood
-        still, whatever is still good.
-        """
-        mine = self._access(access_of(held))
-        if mine is None or mine.grant is not access.grant:
-            return mine is not None
-        if access.refresh is None or self._provider(access.refresh).manner.forgives:
-            return mine.number >= access.number or mine.name != before
-        token = self._refresh(refresh_of(held))
-        if token is None:
-            return False
-        if stalled and self._provider(token).usable(token.name, self.engine.now):
-            return True
-        return token.number >= access.refresh.number or token.parent is access.refresh.parent
-
-    def _later(self, one: AccessToken, other: AccessToken) -> bool:
-        """Say whether one token is of a consent that is clearly later than the other's."""
-        between = one.grant.redeemed_at - other.grant.redeemed_at
-        return one.refresh is not None and other.refresh is not None and between > 60.0 + 2 * self.skew
-
-    # ── the truth ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _provider(self, token: RefreshToken) -> ModelProvider:
-        return self.engine.world.provider(token.grant.connection)
-
-    def _refresh(self, name: str) -> RefreshToken | None:
-        return next((p.refreshes[name] for p in self.engine.world.providers.values() if name in p.refreshes), None)
-
-    def _access(self, name: str) -> AccessToken | None:
-        return next((p.accesses[name] for p in self.engine.world.providers.values() if name in p.accesses), None)

@@ -30,6 +30,13 @@ LEASE, SENDING = 0.6, 0.5
 """Seconds; short, so that hundreds of crashes do not each cost the lease of a real vault."""
 
 
+SPAN = 0.06
+"""Seconds within which a random kill comes: a few refreshes over loopback."""
+
+HUNTED = 3
+"""Of so many kills one is not at random but as soon as the provider has counted a refresh: the answer is under way then,
+an instant that is too short to be met often by chance."""
+
 SETTLED = 0.15
 """Seconds in which a provider finishes what it was doing for the victim, before its count is read."""
 
@@ -83,17 +90,26 @@ def kill_at_random(path: Path, name: str, provider: Provider, kills: int, seed: 
         provider.consent(vault)
         while report.kills < kills:
             ready = context.Event()
-            answered = provider.answered() - saved(vault, name)
+            before = provider.answered()
+            answered = before - saved(vault, name)
             victim = context.Process(target=refresh_for_ever, args=(str(path), name, ready))
             victim.start()
             assert ready.wait(PATIENCE)
-            time.sleep(luck.uniform(0.0, 0.03))
+            wait(provider, before, 0.0 if luck.randrange(HUNTED) == 0 else luck.uniform(0.0, SPAN))
             os.kill(victim.pid, signal.SIGKILL)
             victim.join(PATIENCE)
             report.kills += 1
             time.sleep(SETTLED)
             judge(vault, name, provider, report, answered)
     return report
+
+
+def wait(provider: Provider, before: int, seconds: float) -> None:
+    """Wait so many seconds; 0: until the provider has counted one refresh more."""
+    time.sleep(seconds)
+    end = time.monotonic() + (PATIENCE if not seconds else 0.0)
+    while provider.answered() == before and time.monotonic() < end:
+        pass
 
 
 def saved(vault: valetkey.Vault, name: str) -> int:

@@ -63,7 +63,7 @@ def test_a_token_that_still_lives_is_handed_out_when_the_provider_was_asked_in_v
     assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-1"
 
 
-def overtaken(desk, late, **meanwhile):
+def overtaken(desk, late, demand=ANY, **meanwhile):
     """Let a first refresh take longer than its lease; meanwhile the record changes. Return what is held in the end."""
     world = ready(desk, [(LEASE_SECONDS, late)])
 
@@ -72,7 +72,7 @@ def overtaken(desk, late, **meanwhile):
             change(desk, world, lease=Lease("other", 0.0), **meanwhile)
 
     world.before = overtake
-    drive(obtain(desk, "acme/alice", ANY), world)
+    drive(obtain(desk, "acme/alice", demand), world)
     return held(desk, world)
 
 
@@ -98,6 +98,39 @@ def test_a_late_answer_for_one_token_does_not_undo_the_renewal_of_another(desk):
     after = overtaken(desk, tokens_answer(), parts={"user": tokens("user-2", "user-refresh-2")}, generation=2)
     assert after.tokens.refresh == Secret("refresh-2")
     assert after.parts["user"].refresh == Secret("user-refresh-2")
+
+
+TARGET = "resource=https://other.test"
+
+
+def test_a_late_answer_is_kept_though_another_targets_token_was_renewed_with_the_same_refresh_token(desk):
+    other = {TARGET: tokens("other-2", "refresh-1")}
+    after = overtaken(desk, tokens_answer(refresh=False), parts=other, generation=2, spent_for=TARGET)
+    assert after.tokens.access == Secret("access-2")
+    assert after.parts[TARGET].access == Secret("other-2")
+
+
+def test_a_late_answer_for_a_target_does_not_undo_the_renewal_of_the_connections_own_token(desk):
+    after = overtaken(
+        desk,
+        tokens_answer(refresh=False),
+        demand=Demand(part=TARGET),
+        tokens=tokens("access-of-the-other", "refresh-1"),
+        generation=2,
+    )
+    assert after.tokens.access == Secret("access-of-the-other")
+    assert after.parts[TARGET].access == Secret("access-2")
+
+
+def test_the_refresh_token_that_came_late_for_a_target_is_kept_beside_the_token_of_others(desk):
+    after = overtaken(
+        desk,
+        tokens_answer(),
+        demand=Demand(part=TARGET),
+        tokens=tokens("access-of-the-other", "refresh-1"),
+        generation=2,
+    )
+    assert (after.tokens.access, after.tokens.refresh) == (Secret("access-of-the-other"), Secret("refresh-2"))
 
 
 def test_what_others_changed_meanwhile_stays_changed(desk):

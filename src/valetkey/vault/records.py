@@ -112,6 +112,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     generation: int = 0  # how often tokens were obtained
     spent: str = ""  # fingerprint of the refresh token that was spent last, for what was saved with it
     spent_part: str = ""  # whose refresh token that was
+    spent_for: str = ""  # which of its tokens it renewed: that part, or one of several targets
     rotates: bool | None = None  # learned from answers; None: not seen yet
     idle: float = 0.0  # seconds after which an unused refresh token dies; 0: not known to
     margin: float = 0.0  # the provider's own margin in seconds, as it was when the tokens came; 0: the general rule

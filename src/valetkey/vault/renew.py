@@ -211,6 +211,7 @@ def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:
         generation=before.generation + 1,
         spent=fingerprint(old),
         spent_part=owner_of(claim.part),
+        spent_for=claim.part,
         rotates=rotates,
         margin=float(claim.provider.refresh.margin_seconds),
         idle=claim.provider.refresh.idle_days * 86_400.0,

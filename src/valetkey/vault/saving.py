@@ -13,7 +13,7 @@ from valetkey.effects import Plan, load, now, sleep, spill, swap
 from valetkey.errors import NotFound, StoreUnavailable
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, fingerprint
-from valetkey.vault.records import Connection
+from valetkey.vault.records import Connection, owner_of
 
 SAVE_DELAYS: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between attempts to save an answer, 8 in all; then it is spilled."""
@@ -59,9 +59,14 @@ def newer(current: Connection, renewed: Connection) -> bool:
     held = current.refresh_token(renewed.spent_part)
     if fingerprint(held) != renewed.spent or current.revoked_at:
         return True
-    # A refresh token that does not rotate stays the same: there the renewal that was saved first is the later one.
+    # A refresh token that does not rotate stays the same: there the renewal that was saved first is the later one, if
+    # it was of the same token. What was saved for another target last leaves only the clocks to tell.
     stays = fingerprint(renewed.refresh_token(renewed.spent_part)) == renewed.spent
-    return stays and current.generation >= renewed.generation
+    if not stays or current.generation < renewed.generation:
+        return False
+    mine, theirs = renewed.held(renewed.spent_for), current.held(renewed.spent_for)
+    overtaken = mine is not None and theirs is not None and theirs.obtained_at >= mine.obtained_at
+    return overtaken or current.spent_for == renewed.spent_for
 
 
 def merged(current: Connection, renewed: Connection) -> Connection:
@@ -71,9 +76,12 @@ def merged(current: Connection, renewed: Connection) -> Connection:
         held = parts.get(part)
         if held is None or part == renewed.spent_part or held.obtained_at < tokens.obtained_at:
             parts[part] = tokens
+    own = current.tokens if renewed.spent_part else renewed.tokens
+    if owner_of(renewed.spent_for) != renewed.spent_for and own is not None and current.tokens is not None:
+        own = msgspec.structs.replace(current.tokens, refresh=own.refresh)
     return msgspec.structs.replace(
         current,
-        tokens=current.tokens if renewed.spent_part else renewed.tokens,
+        tokens=own,
         parts=parts,
         kept={**current.kept, **renewed.kept},
         lease=None,
@@ -83,6 +91,7 @@ def merged(current: Connection, renewed: Connection) -> Connection:
         generation=max(current.generation + 1, renewed.generation),
         spent=renewed.spent,
         spent_part=renewed.spent_part,
+        spent_for=renewed.spent_for,
         rotates=renewed.rotates,
         margin=renewed.margin,
         idle=renewed.idle,
