@@ -118,6 +118,21 @@ def test_a_token_without_a_demanded_scope_is_not_given(valetkey, robot):
     assert (done.code, done.error["code"], done.out) == (4, "insufficient_scope", "")
 
 
+def test_a_token_for_another_api_is_named_and_kept_apart(valetkey, box, browser):
+    assert valetkey("connect", "box/alice").code == 0
+    own = valetkey("token", "box/alice").out
+    other = valetkey("token", "box/alice", "--resource", "https://other.example.test").out
+    assert other.startswith("sbx_at_")
+    assert other != own
+    assert valetkey("token", "box/alice", "--resource", "https://other.example.test").out == other
+    assert valetkey("token", "box/alice").out == own
+    assert "resource=https://other.example.test" in valetkey("connection", "show", "box/alice").out
+    both = valetkey("token", "box/alice", "--resource", "https://x.test", "--audience", "y", "--json")
+    assert (both.code, both.error["code"]) == (2, "invalid_input")
+    none = valetkey("token", "box/alice", "--part", "user", "--json")
+    assert (none.code, none.error["code"]) == (4, "not_connected")
+
+
 def test_options_may_stand_before_the_noun_and_after_the_verb(valetkey, robot, home):
     vault = str(home / "data" / "valetkey" / "vault.db")
     key = str(home / "data" / "valetkey" / "vault.key")

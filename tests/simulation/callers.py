@@ -139,9 +139,11 @@ def _sweep(engine: Engine, task: Task) -> Script:
 
 
 def _keep(engine: Engine, task: Task) -> Script:
-    """Do for one connection what the refresher does when it falls due (refresher.py)."""
+    """Do what the refresher does when a connection falls due: tend it, then carry the news there is (refresher.py)."""
     yield from brought_home(engine, task)
-    return (yield Join(("keep", task.place), "keep", lambda _: tend(engine.world.desk, task.place)))
+    tended = yield Join(("keep", task.place), "keep", lambda _: tend(engine.world.desk, task.place))
+    yield from carry(engine, task)
+    return tended
 
 
 SCRIPTS: Final[dict[str, Callable[[Engine, Task], Script]]] = {

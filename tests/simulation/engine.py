@@ -37,7 +37,6 @@ class Engine:
         self.world = World(scenario)
         self.now = self.world.start
         self.steps = 0
-        self.crashes = 0
         self.tasks: list[Task] = []
         self.replicas = [Replica(number, self.world) for number in range(REPLICAS)]
         self.watch = Watch(self)
@@ -224,7 +223,6 @@ class Engine:
     def crash(self, replica: Replica, seconds: float) -> None:
         """Drop all work of a replica where it stands; it starts again after a while, and knows nothing."""
         self.seen["crashed replica"] += 1
-        self.crashes += 1
         if self.trace is not None:
             self.trace.append(f"{self.clock()}  ⚡ replica {replica.number} crashes")
         for task in replica.tasks:

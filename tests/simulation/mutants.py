@@ -152,6 +152,10 @@ def _keeps_the_old(with_tokens: Callable[..., Any]) -> Callable[..., Any]:
     return placing
 
 
+def _held_by_all(connection: Connection, part: str) -> Any:
+    return connection.tokens if not part or part in connection.parts else None
+
+
 def _looks_nowhere(_desk: Any, _record: str) -> Any:
     yield from now()
     return False
@@ -223,7 +227,7 @@ MUTANTS: Final = (
     Mutant(
         "targets mixed up",
         "who wants the token of another target is given the connection's own",
-        ((Connection, "held", lambda connection, _part: connection.tokens),),
+        ((Connection, "held", _held_by_all),),
     ),
     Mutant(
         "told before it is put down",

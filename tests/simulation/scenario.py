@@ -25,7 +25,7 @@ CALLERS: Final = {
     "disconnect": 2,
     "revoke": 1,
     "sweep": 2,
-    "keep": 16,
+    "keep": 20,
     "carry": 3,
 }
 """What callers want, and how often."""

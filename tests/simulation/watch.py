@@ -243,6 +243,7 @@ class Watch:
 
     def crashed(self, task: Task) -> None:
         """Remember what a crash left open."""
+        self.news.befell(task)
         known = task.record
         if known is None:
             return
@@ -253,6 +254,7 @@ class Watch:
 
     def stalled(self, task: Task) -> None:
         """Remember that a task stood still, its clock running."""
+        self.news.befell(task)
         known = known_of(task)
         known.stalled = True
         if known.spending is not None and not known.spending.settled_at:
@@ -260,6 +262,7 @@ class Watch:
 
     def store_failed(self, task: Task) -> None:
         """Remember that a plan was told that the store, or the log, is down."""
+        self.news.befell(task)
         self.struck = True
         known_of(task).store_failed = True
         if task.record is not None and task.record.claimed:

@@ -17,7 +17,8 @@ from valetkey.vault.desk import SPREAD_SHARE
 from valetkey.vault.judge import Demand
 from valetkey.vault.keeper import part_of
 from valetkey.vault.records import TokenSet
-from valetkey.vault.renew import obtain, with_tokens
+from valetkey.vault.renew import TARGETS_MOST, obtain, with_tokens
+from valetkey.vault.views import connection_info
 from vaultkit import FakeWorld, a_connection, a_provider, an_app, drive, held, put, refusal, tokens_answer
 
 GRAPH = "resource=https://graph.example.test"
@@ -55,6 +56,33 @@ def test_one_refresh_token_gives_tokens_for_several_apis_each_kept_apart(desk):
     assert again.reveal() == graph.reveal()
     assert [asked["refresh_token"] for asked in seen] == ["refresh-1", "refresh-2"], "always the newest"
     assert held(desk, world).tokens.refresh == Secret("refresh-3")
+
+
+def test_tokens_for_other_targets_are_kept_up_to_a_number_and_the_oldest_goes(desk):
+    seen = []
+    world = FakeWorld(microsoft_like(seen))
+    user = TokenSet(access=Secret("user-1"), obtained_at=0.0, refresh=Secret("user-refresh-1"))
+    put(desk, world, an_app(a_provider(old_token="stays")), a_connection(parts={"user": user}))
+    targets = [f"resource=https://api{number}.example.test" for number in range(TARGETS_MOST + 1)]
+    for target in targets:
+        world.advance(1)
+        drive(obtain(desk, "acme/alice", Demand(part=target)), world)
+    assert set(held(desk, world).parts) == {*targets[1:], "user"}, "who has a refresh token of its own stays"
+    drive(obtain(desk, "acme/alice", Demand(part=targets[0])), world)
+    assert targets[1] not in held(desk, world).parts
+
+
+def test_other_tokens_are_shown_without_showing_them(desk):
+    obtained = TokenSet(access=Secret("other-token-1"), obtained_at=1_772_366_400.0, expires_at=1_772_370_000.0)
+    info = connection_info(a_connection(parts={GRAPH: obtained}), an_app(), a_provider(), 0.0)
+    (shown,) = info.to_dict()["parts"]
+    assert shown == {
+        "name": GRAPH,
+        "granted": [],
+        "obtained_at": "2026-03-01T12:00:00+00:00",
+        "expires_at": "2026-03-01T13:00:00+00:00",
+        "fingerprint": obtained.access.fingerprint(),
+    }
 
 
 def test_where_the_provider_wants_a_scope_the_resource_is_one(desk):

@@ -93,6 +93,12 @@ def show(session: Session, *, name: str) -> None:
             "token fingerprint": info.access_fingerprint,
         }
     )
+    if info.parts:
+        out()
+        out("other tokens of the same grant:")
+        facts(
+            {f"  {part.name}": f"until {moment(part.expires_at, 'the provider says otherwise')}" for part in info.parts}
+        )
     if info.trouble:
         out()
         out("what went wrong last:")

@@ -12,16 +12,22 @@ from valetkey.values import Scopes
 @click.command(cls=Command)
 @click.argument("name", metavar="APP/LABEL")
 @click.option("--scope", "scopes", multiple=True, help="Demand these scopes (repeat, or separate by blanks).")
+@click.option("--resource", default="", metavar="URL", help="The token for this API, of several behind one grant.")
+@click.option("--audience", default="", help="The same, where the provider calls it so (Auth0).")
+@click.option("--part", default="", help='One of several tokens of one answer: "user" for Slack\'s person.')
 @click.pass_obj
-def token(session: Session, *, name: str, scopes: tuple[str, ...]) -> None:
+def token(session: Session, *, name: str, scopes: tuple[str, ...], resource: str, audience: str, part: str) -> None:
     """Print a fresh access token and nothing else.
 
     It can stand inside $(...). The token is renewed first where that is needed, once, whoever else asks at the same
     time. As the argument of another program it can be seen by every user of the machine: `valetkey curl` and
     `valetkey exec` avoid that.
+
+    One grant may hold several tokens, each kept and renewed apart: --resource, --audience or --part names one.
     """
     with session.open() as vault:
-        given = vault.token(name, scopes=Scopes(" ".join(scopes).split()))
+        wanted = Scopes(" ".join(scopes).split())
+        given = vault.token(name, scopes=wanted, resource=resource, audience=audience, part=part)
     if not session.json:
         out(given.reveal())
         return

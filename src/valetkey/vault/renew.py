@@ -49,6 +49,9 @@ LEASE_SECONDS: Final = 45.0
 
 BACKOFF_FIRST: Final = 1.0
 BACKOFF_MOST: Final = 300.0
+TARGETS_MOST: Final = 32
+"""Tokens for other targets kept with a connection: each makes its record larger, which every refresh writes."""
+
 CLIENT_BACKOFF: Final = 30.0
 """A wrong client secret is mended by a person; asking more often than this helps nobody, and some providers lock."""
 
@@ -239,8 +242,11 @@ def with_tokens(before: Connection, answer: TokenAnswer, moment: float, part: st
     own = before.tokens
     if own is not None and answer.refresh_token is not None:
         own = msgspec.structs.replace(own, refresh=answer.refresh_token)
-    obtained = msgspec.structs.replace(obtained, refresh=None, refresh_expires_at=None)
-    return msgspec.structs.replace(before, tokens=own, parts={**parts, part: obtained})
+    parts[part] = msgspec.structs.replace(obtained, refresh=None, refresh_expires_at=None)
+    targets = sorted((name for name in parts if owner_of(name) != name), key=lambda name: parts[name].obtained_at)
+    for oldest in targets[:-TARGETS_MOST]:
+        del parts[oldest]  # it can be had again
+    return msgspec.structs.replace(before, tokens=own, parts=parts)
 
 
 def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before: TokenSet | None) -> TokenSet:

@@ -15,7 +15,7 @@ from valetkey.providers.schema import Provider
 from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint
 from valetkey.vault.forecast import Drift, Forecast, drift_of, forecasts_of
-from valetkey.vault.records import App, Connection
+from valetkey.vault.records import App, Connection, TokenSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,23 @@ class Credential:
     hosts: tuple[str, ...] = ()
     scheme: str = "Bearer"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """Be another token of a connection as it may be shown: one for another API, or another person's."""
+
+    name: str
+    granted: Scopes
+    obtained_at: datetime | None
+    expires_at: datetime | None
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for programs: JSON types only."""
+        times = {"obtained_at": self.obtained_at, "expires_at": self.expires_at}
+        shown = {name: None if at is None else at.isoformat(timespec="seconds") for name, at in times.items()}
+        return {"name": self.name, "granted": list(self.granted), **shown, "fingerprint": self.fingerprint}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,7 @@ class ConnectionInfo:
     refresh_fingerprint: str
     forecasts: tuple[Forecast, ...] = ()
     drift: tuple[Drift, ...] = ()
+    parts: tuple[PartInfo, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Return the connection for programs: JSON types only."""
@@ -62,7 +80,7 @@ class ConnectionInfo:
             if isinstance(value, datetime):
                 value = value.isoformat(timespec="seconds")
             elif isinstance(value, tuple):
-                value = [one.to_dict() if isinstance(one, Forecast | Drift) else one for one in value]
+                value = [one.to_dict() if isinstance(one, Forecast | Drift | PartInfo) else one for one in value]
             elif isinstance(value, Mapping):
                 value = dict(value)
             shown[name] = value
@@ -153,7 +171,13 @@ def connection_info(connection: Connection, app: App | None, provider: Provider 
         if app is not None and provider is not None
         else (),
         drift=tuple(drift_of(connection, provider)) if provider is not None else (),
+        parts=tuple(_part_info(name, tokens) for name, tokens in sorted(connection.parts.items())),
     )
+
+
+def _part_info(name: str, tokens: TokenSet) -> PartInfo:
+    scopes, ends = Scopes(tokens.scopes), _at(tokens.expires_at)
+    return PartInfo(name, scopes, _at(tokens.obtained_at), ends, fingerprint(tokens.access))
 
 
 def damaged_info(name: str, damage: ValetkeyError) -> ConnectionInfo:
