@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from simulation.mutants import MUTANTS, caught
+from simulation.mutants import BY_NAME, MUTANTS, Mutant, caught, plant
 from simulation.play import Result, play, play_many
 from simulation.scenario import Scenario, generate
 from simulation.shrink import shrink
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--episode", type=int, help="replay one episode, by the seed that a failure names")
     parser.add_argument("--mutants", action="store_true", help="plant the bugs of mutants.py, one after the other")
+    parser.add_argument("--plant", metavar="BUG", choices=sorted(BY_NAME), help="plant one of them, and show the trace")
     asked = parser.parse_args()
     if asked.episode is not None:
         return _replay(generate(asked.episode))
@@ -36,6 +37,8 @@ def main() -> int:
     say(f"seed {seed}")
     if asked.mutants:
         return _mutants(seed, asked.steps)
+    if asked.plant is not None:
+        return _planted(BY_NAME[asked.plant], seed, asked.steps)
     result = _run(seed, asked.steps, asked.jobs)
     for line in told(result):
         say(line)
@@ -72,6 +75,19 @@ def _mutants(seed: int, steps: int) -> int:
         rule = result.failed[0][1].partition(":")[0] if result.failed else "NOT CAUGHT"
         say(f"| {mutant.name} | {mutant.about} | {result.steps:,} | {rule} |")
     return 1 if missed else 0
+
+
+def _planted(mutant: Mutant, seed: int, steps: int) -> int:
+    """Show how one planted bug is found: the rule it breaks, and the least that is needed for it."""
+    with plant(mutant):
+        result = play_many(seed, steps)
+        if not result.failed:
+            say(f"not caught in {result.steps:,} steps")
+            return 1
+        episode, violation = result.failed[0]
+        say(f"{mutant.name}: {mutant.about}\nfound after {result.steps:,} steps, in episode {episode}: {violation}\n")
+        _replay(shrink(generate(episode)))
+    return 0
 
 
 def told(result: Result) -> Iterator[str]:

@@ -241,3 +241,5 @@ MUTANTS: Final = (
     ),
     Mutant("expiry ignored", "a token is handed out after its end", ((judge, "_alive", _undying),)),
 )
+
+BY_NAME: Final = {mutant.name: mutant for mutant in MUTANTS}

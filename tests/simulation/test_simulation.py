@@ -8,12 +8,10 @@ from dataclasses import replace
 import pytest
 
 from simulation.knowledge import Violation
-from simulation.mutants import MUTANTS, Mutant, caught, plant
+from simulation.mutants import BY_NAME, MUTANTS, Mutant, caught, plant
 from simulation.play import episode_seed, play, play_many
 from simulation.scenario import CALLERS, HITS, SPELLS, generate
 from simulation.shrink import shrink
-
-BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 
 
 def test_a_hundred_thousand_steps_violate_nothing_and_meet_every_fault():

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 import valetkey
+from hooks import receiver
 from valetkey.errors import NotFound
 from valetkey.vault import courier
 from valetkey.vault.notices import Listener, Outcome, trial
@@ -20,35 +19,6 @@ from valetkey.vault.webhook import new_secret, signature
 pytestmark = pytest.mark.network
 
 SECRET = new_secret(bytes(range(32)))
-
-
-@contextmanager
-def receiver(status: int = 204, **headers: str):
-    """Give the URL of a receiver that answers so, and what it was sent."""
-    got: list[tuple[dict[str, str], bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MARGIN_MOST: Final = 300.0
 """Seconds before expiry at which a token is renewed at the latest: clocks differ, and requests take time."""
 
+BLIPS: Final = 3
+"""Passing failures in a row before anybody is told: one 503 mends itself before a person has read of it."""
+
 DEFAULT_KEY_ALG: Final = "RS256"
 """For a PEM key whose algorithm is not named: Google and Salesforce take nothing else."""
 
@@ -223,4 +226,6 @@ def _news_since(connection: Connection) -> float | None:
     trouble = connection.trouble
     if trouble is None:
         return connection.refreshed_at if connection.told else None
-    return trouble.at if trouble.sort == "grant" and connection.told != "needs_reconnect" else None
+    lasting = trouble.sort == "client" or trouble.failures >= BLIPS
+    kind = "needs_reconnect" if trouble.sort == "grant" else "failing" if lasting else connection.told
+    return trouble.at if kind != connection.told else None

@@ -20,16 +20,13 @@ from valetkey.errors import ConnectionUnusable, ProviderError, ValetkeyError
 from valetkey.providers.schema import Provider
 from valetkey.values import Entry
 from valetkey.vault import names
-from valetkey.vault.desk import Desk, due_at, due_part, fingerprint, owners
+from valetkey.vault.desk import BLIPS, Desk, due_at, due_part, fingerprint, owners
 from valetkey.vault.forecast import DAY, Forecast, drift_of, forecasts_of, secret_forecast, threshold
 from valetkey.vault.notices import News, publish
 from valetkey.vault.records import PERSON_GRANTS, App, Canary, Connection, Trouble, to_bytes
 from valetkey.vault.renew import renew_now
 
 Mood = Literal["", "failing", "needs_reconnect"]
-
-BLIPS: Final = 3
-"""Passing failures in a row before anybody is told: one 503 mends itself before a person has read of it."""
 
 SURVEY_SECONDS: Final = DAY
 SURVEY_LEASE: Final = 1800.0
