@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clikit import BROWSER, MACHINE_SECRET, WEB_SECRET, Done, Program
+from clikit import BROWSER, MACHINE_SECRET, WEB_SECRET, Done, Program, prepare
 from valetkey.cli import running
 from valetkey.testing import Sandbox
 
@@ -49,18 +49,14 @@ def sandbox() -> Iterator[Sandbox]:
 def box(valetkey: Program, sandbox: Sandbox) -> Sandbox:
     """Return the sandbox, with the apps `box` (people) and `robot` (machines) kept for it."""
     for name, client, secret in (("box", "sandbox-web", WEB_SECRET), ("robot", "sandbox-machine", MACHINE_SECRET)):
-        done = valetkey(
-            "app", "add", name, "--issuer", sandbox.url, "--client-id", client, "--secret-stdin", stdin=secret
-        )
-        assert done.code == 0, done.err
+        prepare("app", "add", name, "--issuer", sandbox.url, "--client-id", client, "--secret-stdin", stdin=secret)
     return sandbox
 
 
 @pytest.fixture
 def robot(valetkey: Program, box: Sandbox) -> Sandbox:
     """Return the sandbox, with the connection robot/one, for which nobody was asked."""
-    done = valetkey("connect", "robot/one", "--grant", "client_credentials", "--scope", "read")
-    assert done.code == 0, done.err
+    prepare("connect", "robot/one", "--grant", "client_credentials", "--scope", "read")
     return box
 
 

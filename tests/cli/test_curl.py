@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clikit import prepare
 from valetkey.cli.curlargs import ELSEWHERE, curl_here, destination, judge_ways, read_arguments
 from valetkey.errors import InvalidInput
 
@@ -60,10 +61,9 @@ def servers():
 
 
 @pytest.fixture
-def bound(valetkey, robot, servers):
+def bound(robot, servers):
     """Return a server that the connection robot/api is bound to, and one that it is not."""
-    done = valetkey("connect", "robot/api", "--grant", "client_credentials", "--host", servers[0].host)
-    assert done.code == 0, done.err
+    prepare("connect", "robot/api", "--grant", "client_credentials", "--host", servers[0].host)
     return servers
 
 

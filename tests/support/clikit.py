@@ -5,13 +5,17 @@ What may not be here: expectations.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from unittest.mock import patch
+
+from valetkey.cli import running
 
 SECONDS = 60  # how long one call may take on a busy machine before it counts as stuck
 
@@ -82,3 +86,12 @@ class Program:
                 yield process
             finally:
                 process.kill()
+
+
+def prepare(*arguments: str, stdin: str = "") -> None:
+    """Run the program in this process: what only prepares a test need not cost a process of its own."""
+    told = io.StringIO()
+    given = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+    with patch.object(sys, "stdin", given), redirect_stdout(io.StringIO()), redirect_stderr(told):
+        code = running.run(list(arguments))
+    assert code == 0, told.getvalue()
