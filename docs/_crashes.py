@@ -38,6 +38,7 @@ time: who comes later than that finds it strict.
 
 ABOUT = {
     "A refresh": "What the next caller gets.",
+    "A refresh with a client secret kept elsewhere": "As above; the secret is looked up after the claim.",
     "Finishing a connect": "Whether the connection is there, and if not, what happens when the page is loaded again.",
     "Finishing a device flow": "Whether the connection is there.",
     "Connecting a machine": "Whether the connection is there, and if not, what happens when it is done again.",

@@ -121,12 +121,19 @@ def _classes(kind: type[ValetkeyError]) -> Iterator[type[ValetkeyError]]:
     yield from (value for value in defined if value is not ValetkeyError)
 
 
+MAKERS = {"refused": "ManagerRefused", "unavailable": "ManagerUnavailable"}
+"""Functions that make errors, and of which class (managers/failures.py)."""
+
+LOOKED_UP = {"ManagerUnavailable": {"manager_sealed", "manager_throttled"}}
+"""Codes that stand in a table in src, and not where the error is made."""
+
+
 def _raised() -> dict[str, set[str]]:
     """Return, for each class, the codes that calls in src give literally: `code="…"`."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {name: set(codes) for name, codes in LOOKED_UP.items()}
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and (name := _name(node.func)) in vars(errors):
+            if isinstance(node, ast.Call) and (name := MAKERS.get(_name(node.func), _name(node.func))) in vars(errors):
                 found.setdefault(name, set()).update(_literal_codes(node))
     return found
 

@@ -3,7 +3,7 @@
 A plan is a generator: it yields one of these questions and is sent the answer. `run.py` holds the only two
 loops that answer them for real; tests answer by hand, and the simulation answers from a seed.
 
-Six questions carry the design; three more are argued for where they stand:
+Six questions carry the design; four more are argued for where they stand:
 
     Send(request)              -> Response       raises Weather
     Load(name)                 -> Entry | None   raises StoreUnavailable
@@ -14,6 +14,7 @@ Six questions carry the design; three more are argued for where they stand:
     Luck(bytes)                -> bytes          random bytes
     Spill(name, entry)         -> None           the store is down and a token is in our hands
     Spilled(name)              -> Entry | None   what was spilled of a record and has not come home
+    Resolve(reference, want)   -> Resolved       raises ManagerRefused, ManagerUnavailable, InvalidInput
 
 A plan is written with the typed words below (`entry = yield from load(name)`), which hide the `Any` that
 Python's generators would otherwise show.
@@ -24,9 +25,9 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from valetkey.values import EMPTY, Entry, Request, Response
+from valetkey.values import EMPTY, Entry, Request, Response, Secret
 
 T = TypeVar("T")
 
@@ -124,7 +125,33 @@ class Spilled:
     name: str
 
 
-Effect: TypeAlias = Send | Load | Swap | Sleep | Now | Note | Luck | Spill | Spilled
+Want: TypeAlias = Literal["remembered", "fresh", "previous"]
+"""How a secret is wanted: as it was found a moment ago; as its manager has it now, because what we had was refused; or
+as it was before its last rotation, where the manager keeps that (AWSPREVIOUS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Ask for the secret that a reference leads to, in a file, a variable or a secret manager.
+
+    Needed beside the six: a manager is asked with its own login, libraries and time-outs, and what it answers is
+    remembered between plans, so it is no `Send`; and it must be asked from inside a plan, because whether a secret is
+    fetched anew is decided by what a provider answers in the middle of one. The simulation lets it fail and change.
+    """
+
+    reference: str
+    want: Want = "remembered"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Be the secret behind a reference. `fetched` says that its manager was asked just now."""
+
+    secret: Secret
+    fetched: bool = True
+
+
+Effect: TypeAlias = Send | Load | Swap | Sleep | Now | Note | Luck | Spill | Spilled | Resolve
 Plan: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -177,3 +204,9 @@ def spilled(name: str) -> Plan[Entry | None]:
     """Return what was spilled of a record, or None."""
     entry: Entry | None = yield Spilled(name)
     return entry
+
+
+def resolve(reference: str, want: Want = "remembered") -> Plan[Resolved]:
+    """Return the secret behind a reference; raises ManagerRefused, ManagerUnavailable, InvalidInput."""
+    answer: Resolved = yield Resolve(reference, want)
+    return answer

@@ -39,70 +39,18 @@
 
 `code` is for programs and never changes. `str(error)` is one line for people; `explain()` adds cause and fix.
 No message holds a secret: evidence is names, codes, lengths and fingerprints.
-What may not be here: imports of other rooms.
+What may not be here: imports of other rooms; and the root, which is how errors are made and shown (failure.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar, Final, TypeAlias
+from typing import Final
+
+from valetkey.failure import Fact as Fact  # noqa: PLC0414  # everybody imports the root from here too
+from valetkey.failure import ValetkeyError as ValetkeyError  # noqa: PLC0414  # as above
 
 PROVIDER_TEXT_LIMIT: Final = 300
 """Longest text of a provider that we repeat; RFC 6749 names no limit, and some send a page of HTML."""
-
-
-Fact: TypeAlias = str | int | float | bool
-
-
-class ValetkeyError(Exception):
-    """Be the root of all errors; never raised itself.
-
-    `message` says what happened, `cause` why (as far as evidence goes), `fix` what to do next.
-    `evidence` holds short, secret-free facts for programs (`to_dict`), logs, and the properties of subclasses.
-    """
-
-    code: str = "error"
-    exit_code: ClassVar[int] = 1
-    cause: str = ""
-    fix: str = ""
-
-    def __init__(self, message: str, *, code: str = "", cause: str = "", fix: str = "", **evidence: Fact) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code or type(self).code
-        self.cause = cause or type(self).cause
-        self.fix = fix or type(self).fix
-        self.evidence: Mapping[str, Fact] = MappingProxyType(evidence)
-
-    def __str__(self) -> str:
-        return self.message
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process pools by pickle, and the default forgets keyword arguments.
-        texts = {"code": self.code, "cause": self.cause, "fix": self.fix}
-        return (_rebuild, (type(self), self.message, texts, dict(self.evidence)))
-
-    def explain(self) -> str:
-        """Return message, cause and fix as lines for a person."""
-        lines = [f"{self.message} [{self.code}]"]
-        if self.cause:
-            lines.append(f"  cause: {self.cause}")
-        if self.fix:
-            lines.append(f"  fix:   {self.fix}")
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the error for programs: code, message, cause, fix and evidence."""
-        texts = {"code": self.code, "message": self.message, "cause": self.cause, "fix": self.fix}
-        shown: dict[str, object] = {name: text for name, text in texts.items() if text}
-        return {**shown, **({"evidence": dict(self.evidence)} if self.evidence else {})}
-
-
-def _rebuild(
-    kind: type[ValetkeyError], message: str, texts: dict[str, str], evidence: dict[str, Fact]
-) -> ValetkeyError:
-    return kind(message, code=texts["code"], cause=texts["cause"], fix=texts["fix"], **evidence)
 
 
 # ── you did wrong ─────────────────────────────────────────────────────────────────────────────────────────────

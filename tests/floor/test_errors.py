@@ -10,7 +10,8 @@ import re
 import pytest
 
 from valetkey import errors
-from valetkey.errors import ProviderError, TokenRefused, ValetkeyError, Weather
+from valetkey.errors import ProviderError, TokenRefused, Weather
+from valetkey.failure import ValetkeyError
 
 CLASSES = [thing for thing in vars(errors).values() if inspect.isclass(thing) and issubclass(thing, ValetkeyError)]
 ROOTS = {cls for cls in CLASSES if any(cls in other.__bases__ for other in CLASSES)}

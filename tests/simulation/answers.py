@@ -9,12 +9,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
-from simulation.house import Task, moment
+from simulation.house import Task, moment, secret_at
 from simulation.scenario import Hit, Spell
 from simulation.words import outcome, spell, words
-from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
-from valetkey.errors import ProviderTimeout, ProviderUnavailable, StoreUnavailable
+from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap
+from valetkey.errors import ManagerUnavailable, ProviderTimeout, ProviderUnavailable, StoreUnavailable
+from valetkey.managers.resolver import REFETCH_SECONDS, REMEMBERED_SECONDS
 from valetkey.values import Request, Response
 from valetkey.vault.names import CONNECTIONS, NOTICES
 
@@ -80,6 +82,7 @@ class Answers:
             Send: self._send,
             Spill: self._spill,
             Spilled: lambda task, question: task.replica.folder.get(question.name),
+            Resolve: self._resolve,
             Join: self._join,
         }
 
@@ -169,6 +172,21 @@ class Answers:
     def _sleep(self, task: Task, _question: Sleep) -> None:
         self.engine.watch.slept(task)
 
+    def _resolve(self, task: Task, question: Resolve) -> Resolved:
+        """Answer as the resolver does: from memory for a while, and no more than so often anew."""
+        engine, secrets = self.engine, task.replica.secrets
+        at, secret = secrets.get(question.reference, (float("-inf"), None))
+        kept = REFETCH_SECONDS if question.want == "fresh" else REMEMBERED_SECONDS
+        if secret is not None and engine.now - at < kept:
+            return Resolved(secret, fetched=False)
+        if self._under(task, _MANAGER):
+            engine.watch.struck = True
+            raise ManagerUnavailable("the secret manager is sealed", sent=False)
+        secret = secret_at(question.reference, engine.now)
+        secrets[question.reference] = engine.now, secret
+        engine.seen[f"secret {question.want}"] += 1
+        return Resolved(secret)
+
     def _spill(self, task: Task, question: Spill) -> None:
         task.replica.folder[question.name] = question.entry
         self.engine.seen["spilled"] += 1
@@ -210,6 +228,9 @@ class Answers:
         weather = next((s.kind for s in self.spells if s.kind in _WEATHER and s.place.startswith(_app(task))), "")
         engine.watch.struck = engine.watch.struck or bool(weather)
         response = _INSTEAD.get(exchange.fault) or (_WEATHER[weather] if weather else None)
+        if response is None and self._outdated(exchange.request):
+            engine.seen["secret refused"] += 1
+            response = _CLIENT
         if response is None:
             with engine.watch.serving(task, exchange):
                 response = engine.world.provider(task.place).answer(exchange.request, engine.now)
@@ -225,6 +246,12 @@ class Answers:
             engine.push(exchange.deadline, self._times_out, exchange)
         else:
             engine.push(arrives, self._arrives, exchange, response)
+
+    def _outdated(self, request: Request) -> bool:
+        """Say whether a request proves itself with a secret that was rotated away."""
+        form = dict(parse_qsl(request.body.decode()))
+        reference, of, _version = form.get("client_secret", "").partition(" in its version ")
+        return bool(of) and form["client_secret"] != secret_at(reference, self.engine.now).reveal()
 
     def _arrives(self, exchange: Exchange, response: Response) -> None:
         task, engine = exchange.task, self.engine
@@ -256,5 +283,6 @@ def _app(task: Task) -> str:
 
 _UNREADABLE: Final = frozenset({"store_down"})
 _UNWRITABLE: Final = frozenset({"store_down", "store_readonly"})
+_MANAGER: Final = frozenset({"manager_down"})
 _UNLOGGED: Final = frozenset({"store_down", "store_readonly", "log_down"})
 _WEATHER: Final = {"provider_down": _BROKEN, "client_refused": _CLIENT}

@@ -16,7 +16,7 @@ from simulation.telling import carry
 from valetkey.effects import sleep
 from valetkey.errors import ValetkeyError
 from valetkey.values import Secret
-from valetkey.vault import connect, disconnect, names, recover, renew
+from valetkey.vault import connect, device, disconnect, names, recover, renew
 from valetkey.vault.connect import Wish
 from valetkey.vault.judge import Demand, Serve
 from valetkey.vault.schedule import tend
@@ -114,8 +114,8 @@ def _twice(engine: Engine, task: Task) -> Script:
 def _device(engine: Engine, task: Task) -> Script:
     """Connect by a code that is typed elsewhere."""
     desk = engine.world.desk
-    started = yield from connect.begin_device(desk, task.place, Wish(scopes=(task.place,)))
-    plan = connect.finish_device(desk, started)
+    started = yield from device.begin_device(desk, task.place, Wish(scopes=(task.place,)))
+    plan = device.finish_device(desk, started)
     return (yield Join(("device", task.caller), "polling", lambda _: plan))
 
 

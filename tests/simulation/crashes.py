@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from simulation.house import CALLBACK, START, Instant, World, redirect
 from simulation.manners import MANNERS
 from simulation.scenario import Place, Scenario
-from valetkey.effects import Load, Luck, Note, Now, Send, Sleep, Spilled, Swap
+from valetkey.effects import Load, Luck, Note, Now, Resolve, Send, Sleep, Spilled, Swap
 from valetkey.errors import NeedsReconnect, NotFound, StoreUnavailable, ValetkeyError
 from valetkey.run import run
 from valetkey.values import Secret
-from valetkey.vault import connect, disconnect, recover, renew
+from valetkey.vault import connect, device, disconnect, recover, renew
 from valetkey.vault.connect import Wish
 from valetkey.vault.judge import Demand
 
@@ -39,6 +39,7 @@ class Case:
     seen: Callable[[World, Any], str]
     connected: bool = True
     machine: bool = False
+    elsewhere: bool = False  # whether the client secret is kept in a secret manager
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def crashes(case: Case, manner: str) -> Iterator[Crash]:
 
 def _world(case: Case, manner: str) -> World:
     place = Place(name=f"{manner.replace('_', '-')}/c", manner=manner, machine=case.machine, connected=case.connected)
+    place = replace(place, elsewhere=case.elsewhere)
     return World(Scenario(seed=0, places=(place,), callers=()))
 
 
@@ -125,6 +127,8 @@ def told(question: Any) -> str:  # noqa: PLR0911  # a line for each question
             return "draw luck"
         case Sleep():
             return "wait"
+        case Resolve():
+            return "look up the client secret"
         case Spilled():
             return "look for what was spilled"
         case _:
@@ -218,7 +222,7 @@ def _begin_connect(world: World) -> tuple[Secret, Secret]:
 
 
 def _begin_device(world: World) -> Any:
-    return run(connect.begin_device(world.desk, name_of(world), wish(world)), instant(world, 1.0))
+    return run(device.begin_device(world.desk, name_of(world), wish(world)), instant(world, 1.0))
 
 
 class _Full(Instant):
@@ -244,6 +248,13 @@ def _begin_recover(world: World) -> Any:
 CASES: Final = (
     Case("A refresh", lambda _: None, lambda world, _: renew.obtain(world.desk, name_of(world), FORCE), _refreshed),
     Case(
+        "A refresh with a client secret kept elsewhere",
+        lambda _: None,
+        lambda world, _: renew.obtain(world.desk, name_of(world), FORCE),
+        _refreshed,
+        elsewhere=True,
+    ),
+    Case(
         "Finishing a connect",
         _begin_connect,
         lambda world, ready: connect.finish(world.desk, ready[0], binding=ready[1]),
@@ -253,7 +264,7 @@ CASES: Final = (
     Case(
         "Finishing a device flow",
         _begin_device,
-        lambda world, started: connect.finish_device(world.desk, started),
+        lambda world, started: device.finish_device(world.desk, started),
         _after_device,
         connected=False,
     ),

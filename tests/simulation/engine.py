@@ -231,6 +231,7 @@ class Engine:
                 self.drop(task)
         replica.tasks.clear()
         replica.flights.clear()
+        replica.secrets.clear()
         replica.down_until = self.now + seconds
         self.push(replica.down_until, self._starts, replica)
 

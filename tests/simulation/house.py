@@ -14,7 +14,7 @@ from typing import Any, Final
 from simulation.manners import MANNERS, described
 from simulation.provider import ModelProvider
 from simulation.scenario import Hit, Place, Scenario
-from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Send, Sleep, Spilled, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Resolve, Resolved, Send, Sleep, Spilled, Swap
 from valetkey.errors import VaultDamaged
 from valetkey.oauth.client import Client
 from valetkey.providers.schema import Provider
@@ -73,6 +73,8 @@ class QuickDesk(Desk):
         return found
 
     def client(self, app: App, provider: Provider) -> Client:
+        if app.secret_ref:
+            return super().client(app, provider)  # its secret changes
         found = self.clients.get(app.name)
         if found is None:
             found = self.clients[app.name] = super().client(app, provider)
@@ -113,7 +115,8 @@ class World:
             provider=manner.name,
             client_id="client",
             created_at=START,
-            secret=Secret("a secret of the client"),
+            secret=None if place.elsewhere else Secret("a secret of the client"),
+            secret_ref=f"vault:kv/{place.app}#client_secret" if place.elsewhere else "",
             described=described(manner, known=place.known),
         )
         run(add_app(self.desk, app), Instant(self, place.name))
@@ -128,6 +131,15 @@ class World:
         started = run(begin(self.desk, place.name, wish, redirect_uri=CALLBACK, binding=binding), instant)
         code = self.provider(place.name).consent(place.name, START)
         run(finish(self.desk, redirect(started.url, code), binding=binding), instant)
+
+
+ROTATES: Final = 900.0
+"""Seconds between two rotations of a secret in the manager; the provider takes only the new one from that instant on."""
+
+
+def secret_at(reference: str, now: float) -> Secret:
+    """Return what the manager has at a time."""
+    return Secret(f"{reference} in its version {int((now - START) // ROTATES)}")
 
 
 def redirect(url: str, code: str) -> Secret:
@@ -166,6 +178,8 @@ class Instant:
                 pass
             case Spilled(name):
                 return self.spilled.get(name)
+            case Resolve(reference):
+                return Resolved(secret_at(reference, self.now))
             case _:
                 self.spilled[question.name] = question.entry
         return None
@@ -215,6 +229,7 @@ class Replica:
         self.down_until = 0.0
         self.skew = 0.0
         self.folder: dict[str, Entry] = world.folder if world.shared else {}
+        self.secrets: dict[str, tuple[float, Secret]] = {}
 
 
 def moment(seconds: float) -> datetime:

@@ -17,7 +17,7 @@ from valetkey.effects import sleep
 from valetkey.errors import AlreadyExists, ConnectionUnusable, NotFound, Revoked, ValetkeyError
 from valetkey.run import run
 from valetkey.values import Secret
-from valetkey.vault import connect, disconnect, names, notices, registry, renew, schedule
+from valetkey.vault import connect, device, disconnect, names, notices, registry, renew, schedule
 from valetkey.vault.judge import Demand
 from valetkey.vault.notices import Listener, Outcome
 from valetkey.vault.records import App, Trouble
@@ -58,8 +58,8 @@ def _after_begin(world: World, _ready: Any) -> str:
 
 
 def _after_begin_device(world: World, _ready: Any) -> str:
-    started = run(connect.begin_device(world.desk, name_of(world), wish(world)), instant(world, LATER))
-    run(connect.finish_device(world.desk, started), instant(world, LATER))
+    started = run(device.begin_device(world.desk, name_of(world), wish(world)), instant(world, LATER))
+    run(device.finish_device(world.desk, started), instant(world, LATER))
     return "another code works"
 
 
@@ -251,7 +251,7 @@ OTHERS: Final = (
     Case(
         "Beginning a device flow",
         lambda _: None,
-        lambda world, _: connect.begin_device(world.desk, name_of(world), wish(world)),
+        lambda world, _: device.begin_device(world.desk, name_of(world), wish(world)),
         _after_begin_device,
         connected=False,
     ),

@@ -57,6 +57,7 @@ SPELLS: Final = {
     "log_down": 3,
     "provider_down": 4,
     "client_refused": 2,
+    "manager_down": 3,
     "crash": 3,
     "clock": 4,
     "person": 2,
@@ -74,6 +75,7 @@ class Place:
     known: bool = True  # whether the catalogue knows the manner
     odd: bool = False  # whether some answers hold members that cannot be read
     connected: bool = True
+    elsewhere: bool = False  # whether the app's secret is kept in a secret manager, and rotated there
 
     @property
     def app(self) -> str:
@@ -174,13 +176,15 @@ def _places(rng: random.Random) -> tuple[Place, ...]:
             places.append(replace(places[-1], name=f"{places[-1].app}/c{number}"))
             continue
         manner = rng.choice(list(MANNERS))
+        name = f"{manner.replace('_', '-')}-{number}/c{number}"
         place = Place(
-            name=f"{manner.replace('_', '-')}-{number}/c{number}",
+            name=name,
             manner=manner,
             machine=rng.random() < 0.1,
             known=rng.random() < 0.7,
             odd=rng.random() < 0.15,
             connected=rng.random() < 0.92,
+            elsewhere=sum(name.encode()) % 2 == 0,  # not drawn, so that a seed stays what it was
         )
         places.append(place)
     return tuple(places)

@@ -27,9 +27,10 @@ def where(found) -> tuple[str, bool]:
     return found.question, found.after
 
 
+@pytest.mark.parametrize("case", ["A refresh", "A refresh with a client secret kept elsewhere"])
 @pytest.mark.parametrize("manner", MANNERS)
-def test_a_refresh_loses_only_an_answer_that_was_not_saved_and_only_where_the_provider_is_strict(manner):
-    found = crashed("A refresh", manner)
+def test_a_refresh_loses_only_an_answer_that_was_not_saved_and_only_where_the_provider_is_strict(manner, case):
+    found = crashed(case, manner)
     sent = next(n for n, crash in enumerate(found) if where(crash) == ("send to the token endpoint", True))
     saved = next(n for n, crash in enumerate(found) if n > sent and where(crash) == ("swap the connection", True))
     for n, crash in enumerate(found):

@@ -23,6 +23,8 @@ def test_a_hundred_thousand_steps_violate_nothing_and_meet_every_fault():
     for reason in ("crashed_mid_refresh", "answer_lost", "server_error", "bad_answer", "invalid_grant"):
         assert result.seen[f"needs_reconnect {reason}"]
     assert result.seen["spilled"]
+    assert result.seen["secret refused"], "no provider refused a secret that was rotated away"
+    assert result.seen["secret fresh"]
     assert result.seen["log refresh.recovered"]
     assert result.seen["rests active"] > 10 * result.seen["rests needs_reconnect"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from simulation.scenario import Spell
-from valetkey.effects import Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
+from valetkey.effects import Load, Luck, Note, Now, Resolve, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import NeedsReconnect, ValetkeyError
 from valetkey.values import Entry, Request, Response
 from valetkey.vault.desk import Desk
@@ -16,7 +16,7 @@ from valetkey.vault.names import CONNECTIONS
 from valetkey.vault.records import Connection
 
 
-def words(question: object, answer: object = None, desk: Desk | None = None) -> str:  # noqa: C901, PLR0911  # a line for each question
+def words(question: object, answer: object = None, desk: Desk | None = None) -> str:  # noqa: C901, PLR0911, PLR0912  # a line for each question
     """Return a question, and its answer if there is one, as one line."""
     match question:
         case Load(name):
@@ -36,6 +36,8 @@ def words(question: object, answer: object = None, desk: Desk | None = None) -> 
             return f"now → {answer:%d %H:%M:%S.%f}" if answer is not None else "now"
         case Luck(size):
             return f"luck {size}"
+        case Resolve(reference, want):
+            return f"resolve {reference} ({want})"
         case Spilled(name):
             return f"look for what was spilled of {_short(name)} → {_entry(name, answer, desk, saved=True)}"
         case Request():

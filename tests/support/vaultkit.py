@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap, Want
 from valetkey.providers.schema import Api, Asking, Endpoints, Provider, Refresh
 from valetkey.run import run
 from valetkey.testing.books import Grant
@@ -69,6 +69,10 @@ def a_connection(
     return msgspec.structs.replace(connection, **changes)
 
 
+def _no_manager(reference: str, _want: Want) -> Secret:
+    raise AssertionError(f"this test has no secret manager, and was asked for {reference}")
+
+
 class FakeWorld:
     """Answer plans from memory, with a clock that moves only when it is told, and a provider that is a function."""
 
@@ -81,6 +85,8 @@ class FakeWorld:
         self.spilled: dict[str, object] = {}
         self.before: Callable[[Effect], None] = lambda _: None
         self.luck = 0
+        self.manager: Callable[[str, Want], Secret] = _no_manager
+        self.known: dict[str, Secret] = {}
 
     def clock(self) -> datetime:
         return self.now
@@ -88,7 +94,7 @@ class FakeWorld:
     def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def answer(self, question: Effect, /) -> object:  # noqa: PLR0911  # a line for each question
+    def answer(self, question: Effect, /) -> object:  # noqa: C901, PLR0911  # a line for each question
         self.asked.append(type(question).__name__)
         self.before(question)
         match question:
@@ -111,7 +117,18 @@ class FakeWorld:
                 self.spilled[name] = entry
             case Spilled(name):
                 return self.spilled.get(name)
+            case Resolve(reference, want):
+                return self.resolve(reference, want)
         return None
+
+    def resolve(self, reference: str, want: Want) -> Resolved:
+        """Ask the manager, which is a function; what it said before is remembered for ever, until fresh is wanted."""
+        if want == "remembered" and reference in self.known:
+            return Resolved(self.known[reference], fetched=False)
+        secret = self.manager(reference, want)
+        if want != "previous":
+            self.known[reference] = secret
+        return Resolved(secret)
 
 
 def put(desk: Desk, world: FakeWorld, *records: App | Connection) -> None:

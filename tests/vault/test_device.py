@@ -20,7 +20,8 @@ from valetkey.errors import (
 )
 from valetkey.providers.schema import Endpoints
 from valetkey.values import Response, Secret
-from valetkey.vault.connect import Wish, begin_device, finish_device
+from valetkey.vault.connect import Wish
+from valetkey.vault.device import begin_device, finish_device
 from vaultkit import START, FakeWorld, a_connection, a_provider, an_app, drive, held, put, refusal, tokens_answer
 
 T0 = START.timestamp()

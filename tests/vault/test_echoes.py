@@ -9,7 +9,8 @@ import pytest
 
 from valetkey.errors import ProviderError
 from valetkey.values import Response, Secret
-from valetkey.vault.connect import Wish, begin, begin_device, connect_machine, finish, finish_device
+from valetkey.vault.connect import Wish, begin, connect_machine, finish
+from valetkey.vault.device import begin_device, finish_device
 from valetkey.vault.judge import Demand
 from valetkey.vault.renew import obtain
 from vaultkit import FakeWorld, a_connection, an_app, drive, put

@@ -49,12 +49,14 @@ class NewApp:
     provider: str | None
     client_id: str
     secret_stdin: bool
+    secret_ref: str
     public: bool
     params: tuple[str, ...]
     scopes: tuple[str, ...]
     redirect_uri: str
     token_auth: TokenAuth | None
     private_key: str | None
+    private_key_ref: str
     key_alg: str
     key_id: str
     audience: str
@@ -69,6 +71,7 @@ class NewApp:
     introspect_url: str
     secret_expires: datetime | None
     testing: bool | None
+    check: bool
     replace: bool
 
     def urls(self) -> dict[str, str]:
@@ -88,12 +91,14 @@ class NewApp:
 @click.argument("provider", required=False, shell_complete=complete_keys)
 @click.option("--client-id", default="", help="The client id from the provider's console.")
 @click.option("--secret-stdin", is_flag=True, help="Read the client secret from standard input; else it is asked for.")
+@click.option("--secret-ref", default="", metavar="REF", help="Where the secret is kept instead: vault:PATH#FIELD, …")
 @click.option("--public", is_flag=True, help="A public client: it has no secret.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the provider (tenant).")
 @click.option("--scope", "scopes", multiple=True, help="Scopes to ask for (repeat, or separate by blanks).")
 @click.option("--redirect-uri", default="", help=f"The redirect URI you registered [default: {DEFAULT}].")
 @click.option("--token-auth", type=click.Choice(METHODS), help="How the client proves itself, if not as usual there.")
 @click.option("--private-key", metavar="FILE", help="A private key in PEM, or the JSON file of a service account.")
+@click.option("--private-key-ref", default="", metavar="REF", help="Where the private key is kept instead.")
 @click.option("--key-alg", default="", help="What the key signs with [default: RS256 for RSA, else by the curve].")
 @click.option("--key-id", default="", help="The key's id (kid) at the provider.")
 @click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
@@ -123,16 +128,18 @@ class NewApp:
 @click.option(
     "--testing/--published", "testing", default=None, help="Whether the provider still has the app in testing (Google)."
 )
+@click.option("--check/--no-check", default=True, help="Whether references are looked up now [default: check].")
 @click.option("--replace", is_flag=True, help="Change an app that is there; its connections stay.")
 def add(session: Session, given: NewApp) -> None:
     """Keep a registration under NAME, for PROVIDER (default: the provider called NAME).
 
     The vault is made if it is not there. The client secret is asked for, or read from standard input; it is never an
-    argument, because every user of a machine can list those.
+    argument, because every user of a machine can list those. Or it stays where it is, and only the reference is kept:
+    vault:PATH#FIELD, aws-sm:NAME#FIELD, file:PATH or env:NAME (docs/managers.md).
     """
     made = _read(given)
     with session.open(create=True) as vault:
-        info = vault.add_app(made, replace=given.replace)
+        info = vault.add_app(made, replace=given.replace, check=given.check)
     _added(session, info)
 
 
@@ -149,6 +156,7 @@ def _read(given: NewApp) -> App:
     provider = _usable(description or load(key), params)
     if given.redirect_uri:
         listening_place(given.redirect_uri)
+    refs = _references(given)
     signing = _signing_key(given)
     client_id = _client_id(given, signing, provider)
     method = _method(given, provider)
@@ -161,9 +169,11 @@ def _read(given: NewApp) -> App:
         described=description,
         params=params,
         token_auth=method if method != provider.asking.token_auth else None,
+        secret_ref=refs[0],
         private_key=signing.pem if signing else None,
-        key_alg=signing.alg if signing else "",
-        key_id=signing.key_id if signing else "",
+        private_key_ref=refs[1],
+        key_alg=signing.alg if signing else given.key_alg,
+        key_id=signing.key_id if signing else given.key_id,
         redirect_uri=given.redirect_uri,
         scopes=tuple(Scopes(" ".join(given.scopes).split())),
         audience=given.audience,
@@ -214,17 +224,33 @@ def _signing_key(given: NewApp) -> AppKey | None:
 
 def _method(given: NewApp, provider: Provider) -> TokenAuth:
     """Return how the client proves itself: as told, else by what it was given, else as the provider usually has it."""
-    if given.public and (given.secret_stdin or given.token_auth not in {None, "none"}):
+    with_secret = given.secret_stdin or bool(given.secret_ref)
+    if given.public and (with_secret or given.token_auth not in {None, "none"}):
         raise InvalidInput("a public client has no secret", fix="leave out --public, or the secret and --token-auth")
     if given.token_auth or given.public:
         return given.token_auth or "none"
-    if given.private_key and not given.secret_stdin:
+    if (given.private_key or given.private_key_ref) and not with_secret:
         # Where the key can be the grant itself (RFC 7523 section 2.1), nobody proves the client beside it.
         return "none" if "jwt_bearer" in provider.grants else "private_key_jwt"
     return provider.asking.token_auth
 
 
+def _references(given: NewApp) -> tuple[str, str]:
+    """Return the references of secret and key; raises InvalidInput for what is none, or stands beside the thing."""
+    from valetkey.managers.reference import Reference
+
+    for reference, beside in ((given.secret_ref, given.secret_stdin), (given.private_key_ref, given.private_key)):
+        if reference and beside:
+            raise InvalidInput("a secret was given, and also where it is kept", fix="give one of the two")
+        if reference and Reference.parse(reference).kind == "env":
+            say("warning: variables are seen by child processes, crash reports and whoever may read /proc;")
+            say("         file: and the secret managers are not")
+    return given.secret_ref, given.private_key_ref
+
+
 def _secret(given: NewApp, method: str) -> Secret | None:
+    if given.secret_ref:
+        return None
     if given.secret_stdin:
         return ask.secret_line("client secret")
     if not method.startswith("client_secret"):
@@ -294,8 +320,8 @@ def show(session: Session, *, name: str) -> None:
             "provider": f"{info.description.name} ({info.provider})",
             "client id": info.client_id,
             "proves itself by": info.token_auth,
-            "secret": "kept" if info.has_secret else "none",
-            "private key": "kept" if info.has_private_key else "none",
+            "secret": info.secret_ref or ("kept" if info.has_secret else "none"),
+            "private key": info.private_key_ref or ("kept" if info.has_private_key else "none"),
             "redirect URI": info.redirect_uri or f"{DEFAULT} (any port)",
             "scopes": info.scopes.join(),
             "hosts": ", ".join(info.hosts),

@@ -91,6 +91,7 @@ def show(session: Session, *, name: str) -> None:
             "hosts": ", ".join(info.hosts),
             "kept": ", ".join(f"{key}={value}" for key, value in info.kept.items()),
             "token fingerprint": info.access_fingerprint,
+            "client secret from": info.secret_ref,
         }
     )
     if info.parts:

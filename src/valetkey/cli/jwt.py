@@ -49,6 +49,7 @@ class Signing:
 
     key: str | None
     secret_file: str | None
+    secret_ref: str
     alg: str
     issuer: str
     subject: str
@@ -65,6 +66,7 @@ class Signing:
 @click.option(
     "--secret-file", metavar="FILE", help="A shared secret (HS256): the bytes of a file; - is standard input."
 )
+@click.option("--secret-ref", default="", metavar="REF", help="Where secret or key is kept: vault:PATH#FIELD, …")
 @click.option("--alg", default="", help="What the key is for, where its file does not say.")
 @click.option("--issuer", default="", help="Who issues it (iss).")
 @click.option("--subject", default="", help="Whom it speaks of (sub).")
@@ -82,7 +84,7 @@ def sign(session: Session, given: Signing) -> None:
     from valetkey.cli.signingkeys import read_key
 
     token = tokens.sign(
-        read_key(given.key, given.secret_file, given.alg),
+        read_key(given.key, given.secret_file, given.alg, secret_ref=given.secret_ref),
         issuer=given.issuer or None,
         subject=given.subject or None,
         audience=given.audience or None,
@@ -115,6 +117,7 @@ class Demands:
     token_file: str
     key: tuple[str, ...]
     secret_file: str | None
+    secret_ref: str
     jwks_url: str
     discover: bool
     alg: str
@@ -144,7 +147,7 @@ class Demands:
 
     def keys(self) -> Keys | None:
         """Return the keys of files, or those that the issuer publishes; None if none were named."""
-        here = bool(self.key or self.secret_file)
+        here = bool(self.key or self.secret_file or self.secret_ref)
         if here + bool(self.jwks_url) + self.discover > 1:
             raise InvalidInput("keys were named in two ways", fix="give --key, --jwks-url or --discover")
         if self.jwks_url or self.discover:
@@ -155,7 +158,7 @@ class Demands:
             return None
         from valetkey.cli.signingkeys import read_keys
 
-        return read_keys(self.key, self.secret_file, self.alg)
+        return read_keys(self.key, self.secret_file, self.alg, secret_ref=self.secret_ref)
 
     def token(self) -> str:
         """Read the token."""
@@ -170,6 +173,7 @@ def _demands(command: C) -> C:
         click.argument("token_file", metavar="[FILE]", default="-"),
         click.option("--key", multiple=True, metavar="FILE", help="A key: JWK, JWK Set or PEM; repeatable."),
         click.option("--secret-file", metavar="FILE", help="A shared secret (HS256): the bytes of a file."),
+        click.option("--secret-ref", default="", metavar="REF", help="Where that secret is kept: vault:PATH#FIELD, …"),
         click.option("--jwks-url", default="", metavar="URL", help="Where the issuer publishes its keys."),
         click.option("--discover", is_flag=True, help="Find the issuer's keys by its metadata (RFC 8414, OpenID)."),
         click.option("--alg", default="", help="What a key is for, where neither file nor key set says."),

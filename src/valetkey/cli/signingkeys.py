@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from valetkey.jose import Key, KeySet
 
 
-def read_keys(paths: Iterable[str], secret_file: str | None = None, alg: str = "") -> KeySet:
-    """Read the keys of all files as one set; raises InvalidInput, KeyRefused."""
+def read_keys(paths: Iterable[str], secret_file: str | None = None, alg: str = "", *, secret_ref: str = "") -> KeySet:
+    """Read the keys of all files as one set; raises InvalidInput, KeyRefused, and what a secret manager says."""
     from valetkey.jose import KeySet
 
     found = [key for path in paths for key in _keys_in(path, alg)]
     if secret_file is not None:
         found.append(_secret(secret_file, alg))
+    if secret_ref:
+        found.append(_kept_elsewhere(secret_ref, alg))
     if not found:
-        raise InvalidInput("no key was given", fix="--key FILE (JWK, JWK Set or PEM), or --secret-file FILE")
+        fix = "--key FILE (JWK, JWK Set or PEM), --secret-file FILE, or --secret-ref REF"
+        raise InvalidInput("no key was given", fix=fix)
     return KeySet(found)
 
 
-def read_key(path: str | None, secret_file: str | None = None, alg: str = "") -> Key:
-    """Read the one key of a file; raises InvalidInput, KeyRefused."""
-    keys = list(read_keys([] if path is None else [path], secret_file, alg))
+def read_key(path: str | None, secret_file: str | None = None, alg: str = "", *, secret_ref: str = "") -> Key:
+    """Read the one key of a file; raises InvalidInput, KeyRefused, and what a secret manager says."""
+    keys = list(read_keys([] if path is None else [path], secret_file, alg, secret_ref=secret_ref))
     if len(keys) > 1:
         raise InvalidInput("several keys were given", fix="give the file of one key")
     return keys[0]
@@ -59,6 +62,20 @@ def _secret(path: str, alg: str) -> Key:
 
     # Editors and `echo` end a file with a line break that nobody means to be part of the secret.
     return Key.secret(file_bytes(path, "secret").removesuffix(b"\n").removesuffix(b"\r"), alg=alg or "HS256")
+
+
+def _kept_elsewhere(reference: str, alg: str) -> Key:
+    """Read a shared secret, or a private key in PEM, from where it is kept."""
+    from contextlib import closing
+
+    from valetkey.jose import Key
+    from valetkey.managers.resolver import Resolver
+
+    with closing(Resolver()) as resolver:
+        text = resolver.resolve(reference).secret.reveal()
+    if text.lstrip().startswith("-----BEGIN "):
+        return Key.from_pem(text, alg=alg or None)
+    return Key.secret(text.encode(), alg=alg or "HS256")
 
 
 def written(key: Key, form: str, *, private: bool) -> bytes:

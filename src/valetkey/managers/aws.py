@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from valetkey.errors import Fact, InvalidInput, ValetkeyError
 from valetkey.managers.failures import refused, unavailable
+from valetkey.managers.quiet import asking, hush
 from valetkey.values import secure_url
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ class Aws:
     def _tried(self, service: Service, work: Callable[[Any], T], doing: str, region: str) -> T | _Failed:
         """Do the work; return what hindered it as a value, so that no frame of a library hangs on the error."""
         try:
-            return work(self._client(service, region or self.settings.region))
+            with asking():
+                return work(self._client(service, region or self.settings.region))
         except ValetkeyError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a library raises may hold what was sent
@@ -78,7 +80,9 @@ class Aws:
         retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
         config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
         session = boto3.session.Session(region_name=region or None, profile_name=self.settings.profile or None)
+        hush()
         made: Any = session.client(service, endpoint_url=self.settings.endpoint or None, config=config)
+        hush()  # again, for those that came with the client
         secure_url(made.meta.endpoint_url, f"endpoint of AWS {service}")
         return made
 

@@ -294,7 +294,7 @@ def _no_netrc(request: Any) -> Any:
 
 
 def _no_redirect(response: Any, *_: object, **__: object) -> None:
-    """Refuse redirects: the login would be sent along, to whatever address is named. Tell a status hvac has no name for.
+    """Refuse redirects: the login would be sent along, to whatever address is named; and tell a status hvac does not.
 
     A standby answers 412 while it has not caught up with a write that the request speaks of.
     """

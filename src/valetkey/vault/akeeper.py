@@ -16,7 +16,8 @@ from typing import Self, TypeVar
 from valetkey.audit.line import Line
 from valetkey.providers.schema import GrantName
 from valetkey.values import Secret, Token
-from valetkey.vault.connect import DeviceStarted, Started, Wish
+from valetkey.vault.connect import Started, Wish
+from valetkey.vault.device import DeviceStarted
 from valetkey.vault.disconnect import Revocation
 from valetkey.vault.forecast import Forecast
 from valetkey.vault.keeper import Keeper

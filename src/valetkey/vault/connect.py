@@ -13,32 +13,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import msgspec
 
-from valetkey.effects import Plan, load, luck, note, now, send, sleep, swap
-from valetkey.errors import (
-    AlreadyExists,
-    AuthorizationPending,
-    CallbackRefused,
-    GrantRefused,
-    InvalidInput,
-    StoreUnavailable,
-    ValetkeyError,
-    Weather,
-)
+from valetkey.effects import Plan, load, luck, note, now, send, swap
+from valetkey.errors import AlreadyExists, CallbackRefused, StoreUnavailable, ValetkeyError
 from valetkey.oauth.authorize import (
     AuthorizationCode,
     Expected,
     authorization_url,
     code_request,
     read_redirect,
-    scopes_to_ask,
     state_of,
 )
 from valetkey.oauth.client import Client
-from valetkey.oauth.device import DeviceAuthorization, device_request, device_token_request, read_device
 from valetkey.oauth.pkce import challenge, verifier_from
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import GrantName, Provider
@@ -46,6 +36,7 @@ from valetkey.values import Entry, Scopes, Secret, Unpicklable
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, load_app, stamp
+from valetkey.vault.proving import found_secrets, kept_elsewhere, proven, unproven
 from valetkey.vault.records import App, Asked, Connection, Pending
 from valetkey.vault.renew import with_tokens
 from valetkey.vault.saving import keep
@@ -59,9 +50,6 @@ USED_SECONDS: Final = 86_400.0
 STATE_BYTES: Final = 32
 VERIFIER_BYTES: Final = 32
 """RFC 7636 section 4.1 recommends 32 octets."""
-
-SLOW_DOWN_SECONDS: Final = 5.0
-"""RFC 8628 section 3.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +85,9 @@ def begin(desk: Desk, name: str, wish: Wish, *, redirect_uri: str, binding: Secr
     app_name, label = names.split(name)
     app = yield from load_app(desk, app_name)
     provider = desk.provider(app)
-    client = desk.client(app, provider)
+    client = unproven(desk, app, provider)
+    if kept_elsewhere(app):
+        yield from found_secrets(app)  # a manager that is down is told now, and not to a person who has just consented
     asked = wish.asked(app, tuple(provider.scopes))
     state = _text((yield from luck(STATE_BYTES)))
     verifier = verifier_from((yield from luck(VERIFIER_BYTES))) if provider.asking.pkce == "S256" else None
@@ -144,7 +134,7 @@ def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connect
     try:
         app = yield from load_app(desk, pending.app)
         provider = desk.provider(app)
-        client = desk.client(app, provider)
+        client = unproven(desk, app, provider)
         expected = Expected(
             state=pending.state,
             issuer=provider.endpoints.issuer,
@@ -161,15 +151,19 @@ def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connect
             hosts=pending.hosts,
             kept=_kept(code, provider),
         )
-        place = yield from _place(desk, wanted)
-        asked = yield from stamp()
-        request = code_request(client, code, verifier=pending.verifier, stamp=asked, resource=pending.asked.resource)
-        response = yield from send(request)
-        tokens = read_token(client, response, asked=Scopes(pending.asked.scopes), sent=request.secrets)
+        place = yield from place_of(desk, wanted)
+        tokens, asked_at = yield from proven(desk, app, provider, lambda _, client: _redeemed(client, pending, code))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, place, tokens, provider, asked.now))
+    return (yield from keep_new(desk, place, tokens, provider, asked_at))
+
+
+def _redeemed(client: Client, pending: Pending, code: AuthorizationCode) -> Plan[tuple[TokenAnswer, datetime]]:
+    asked = yield from stamp()
+    request = code_request(client, code, verifier=pending.verifier, stamp=asked, resource=pending.asked.resource)
+    response = yield from send(request)
+    return read_token(client, response, asked=Scopes(pending.asked.scopes), sent=request.secrets), asked.now
 
 
 def _kept(code: AuthorizationCode, provider: Provider) -> dict[str, str]:
@@ -233,7 +227,7 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
     app_name, label = names.split(name)
     app = yield from load_app(desk, app_name)
     provider = desk.provider(app)
-    client = desk.client(app, provider)
+    unproven(desk, app, provider)
     moment = (yield from now()).timestamp()
     wanted = Connection(
         app=app_name,
@@ -243,106 +237,39 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
         asked=wish.asked(app, ()),
         hosts=wish.hosts,
     )
-    asked = yield from stamp()
-    request = token_request(desk, client, app, wanted, asked)
     yield from note("connect.started", name)
-    place = yield from _place(desk, wanted)
+    place = yield from place_of(desk, wanted)
     try:
-        response = yield from send(request)
-        answer = read_token(client, response, asked=Scopes(wanted.asked.scopes), sent=request.secrets)
+        answer, asked_at = yield from proven(desk, app, provider, partial(_granted, desk, wanted))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         raise
-    return (yield from _keep_new(desk, place, answer, provider, asked.now))
+    return (yield from keep_new(desk, place, answer, provider, asked_at))
+
+
+def _granted(desk: Desk, wanted: Connection, app: App, client: Client) -> Plan[tuple[TokenAnswer, datetime]]:
+    asked = yield from stamp()
+    request = token_request(desk, client, app, wanted, asked)
+    response = yield from send(request)
+    return read_token(client, response, asked=Scopes(wanted.asked.scopes), sent=request.secrets), asked.now
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceStarted:
-    """Be a device authorization under way: what to show, and what to ask with (not shown)."""
-
-    connection: str
-    shown: DeviceAuthorization
-    wish: Wish
-    expires_at: float
-
-
-def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
-    """Ask for a code that a person types elsewhere (RFC 8628)."""
-    app_name, _label = names.split(name)
-    app = yield from load_app(desk, app_name)
-    provider = desk.provider(app)
-    client = desk.client(app, provider)
-    if not provider.endpoints.device:
-        raise InvalidInput(
-            f"{provider.name} has no device flow", fix=f"`valetkey connect {name}`, or with --no-browser"
-        )
-    asked = wish.asked(app, tuple(provider.scopes))
-    extra = {**asked.extra, **({"audience": asked.audience} if asked.audience else {})}
-    scopes = scopes_to_ask(client, asked.scopes)
-    request = device_request(client, scopes=scopes, extra=extra, stamp=(yield from stamp()))
-    shown = read_device(client, (yield from send(request)), sent=request.secrets)
-    yield from note("connect.started", name)
-    return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
-
-
-def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
-    """Poll until the person has consented; raises ConsentDenied, GrantRefused (expired_token)."""
-    app_name, label = names.split(started.connection)
-    app = yield from load_app(desk, app_name)
-    provider = desk.provider(app)
-    client = desk.client(app, provider)
-    wanted = Connection(
-        app=app_name,
-        label=label,
-        grant="device_code",
-        created_at=(yield from now()).timestamp(),
-        asked=started.wish.asked(app, tuple(provider.scopes)),
-        hosts=started.wish.hosts,
-    )
-    place = yield from _place(desk, wanted)
-    try:
-        answer, asked_at = yield from _poll(client, started, Scopes(wanted.asked.scopes))
-    except ValetkeyError as refusal:
-        yield from note("connect.refused", started.connection, "refused", refusal.code)
-        raise
-    return (yield from _keep_new(desk, place, answer, provider, asked_at))
-
-
-def _poll(client: Client, started: DeviceStarted, asked: Scopes) -> Plan[tuple[TokenAnswer, datetime]]:
-    """Ask until the person has finished (RFC 8628 section 3.4); a provider that is down is asked again."""
-    interval = float(started.shown.interval)
-    while True:
-        left = started.expires_at - (yield from now()).timestamp()
-        yield from sleep(min(interval, max(left, 0.0)))  # the last question comes when the code ends, and not after it
-        moment = yield from stamp()
-        request = device_token_request(client, started.shown.device_code, stamp=moment)
-        try:
-            response = yield from send(request)
-            return read_token(client, response, asked=asked, sent=request.secrets), moment.now
-        except AuthorizationPending as pending:
-            interval += SLOW_DOWN_SECONDS if pending.code == "slow_down" else 0.0
-        except Weather:
-            interval *= 2  # RFC 8628 section 3.5: exponential backoff on time-outs
-        if (yield from now()).timestamp() >= started.expires_at:
-            raise GrantRefused("the code expired before anybody typed it in", code="expired_token")
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Be where a new grant goes: the connection without its tokens, and the version it takes the place of."""
 
     wanted: Connection
     version: int
 
 
-def _place(desk: Desk, wanted: Connection) -> Plan[_Place]:
+def place_of(desk: Desk, wanted: Connection) -> Plan[Place]:
     """Look where a new grant goes, before it is redeemed: a store that cannot be read then would lose it.
 
     A connection that was there keeps its name and history, not its tokens.
     """
     entry = yield from load(names.connection_record(wanted.name))
     if entry is None:
-        return _Place(wanted, 0)
+        return Place(wanted, 0)
     before = desk.connection(wanted.name, entry)
     placed = msgspec.structs.replace(
         wanted,
@@ -352,12 +279,10 @@ def _place(desk: Desk, wanted: Connection) -> Plan[_Place]:
         rotates=before.rotates,
         told=before.told,
     )
-    return _Place(placed, entry.version)
+    return Place(placed, entry.version)
 
 
-def _keep_new(
-    desk: Desk, place: _Place, answer: TokenAnswer, provider: Provider, asked_at: datetime
-) -> Plan[Connection]:
+def keep_new(desk: Desk, place: Place, answer: TokenAnswer, provider: Provider, asked_at: datetime) -> Plan[Connection]:
     """Save a new grant in its place; its lifetimes count from when it was asked for."""
     moment = asked_at.timestamp()
     wanted = place.wanted

@@ -80,7 +80,11 @@ class Desk:
         return from_bytes(Pending, record, self.sealer.open(record, entry.box))
 
     def seal_app(self, app: App) -> Entry:
-        """Seal an app."""
+        """Seal an app. What its references lead to is never kept: it is their manager's to keep."""
+        if app.secret_ref:
+            app = msgspec.structs.replace(app, secret=None)
+        if app.private_key_ref:
+            app = msgspec.structs.replace(app, private_key=None)
         return Entry("app", self.sealer.seal(names.app_record(app.name), to_bytes(app)))
 
     def seal_connection(self, connection: Connection, moment: float) -> Entry:
@@ -100,7 +104,7 @@ class Desk:
         return loader.filled(provider, app.params)
 
     def client(self, app: App, provider: Provider) -> Client:
-        """Return the OAuth client of an app."""
+        """Return the OAuth client of an app whose secrets are all here (proving.py finds those kept elsewhere)."""
         # A service account proves itself by its assertion and has no secret (Google, Salesforce; RFC 7521 section 4.1).
         by_key = app.secret is None and app.private_key is not None and provider.asking.token_auth != "private_key_jwt"
         method = app.token_auth or ("none" if by_key else provider.asking.token_auth)

@@ -8,9 +8,11 @@ import msgspec
 
 from valetkey.effects import Plan, load, note, now, send, swap
 from valetkey.errors import ProviderError, StoreUnavailable, UsageError, VaultDamaged, VaultUnreadable
+from valetkey.oauth.client import Client
 from valetkey.oauth.revocation import read_revocation, revocation_request, revokes
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, load_app, stamp
+from valetkey.vault.proving import proven
 from valetkey.vault.records import Connection
 
 Revocation = Literal["revoked", "unsupported", "nothing_to_revoke", "failed"]
@@ -63,16 +65,21 @@ def _revoke(desk: Desk, connection: Connection) -> Plan[Revocation]:
         return "nothing_to_revoke"
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
-    client = desk.client(app, provider)
+    return (yield from proven(desk, app, provider, lambda _, client: _all_revoked(client, connection)))
+
+
+def _all_revoked(client: Client, connection: Connection) -> Plan[Revocation]:
     outcome: Revocation = "unsupported"
     # Revoking the refresh token ends the grant where the provider follows RFC 7009 section 2.1; the access token is
     # revoked too, because not all of them do.
     for tokens in (connection.tokens, *connection.parts.values()):
-        if tokens.refresh is not None and revokes(provider, "refresh_token"):
+        if tokens is None:
+            continue
+        if tokens.refresh is not None and revokes(client.provider, "refresh_token"):
             request = revocation_request(client, tokens.refresh, hint="refresh_token", stamp=(yield from stamp()))
             read_revocation(client, (yield from send(request)), sent=request.secrets)
             outcome = "revoked"
-        if revokes(provider, "access_token"):
+        if revokes(client.provider, "access_token"):
             request = revocation_request(client, tokens.access, hint="access_token", stamp=(yield from stamp()))
             read_revocation(client, (yield from send(request)), sent=request.secrets)
             outcome = "revoked"

@@ -19,9 +19,10 @@ from valetkey.errors import InvalidInput, NotFound, ValetkeyError, VaultDamaged,
 from valetkey.providers.schema import GrantName
 from valetkey.run import run
 from valetkey.values import Secret, Token
-from valetkey.vault import connect, names, notices, registry
-from valetkey.vault.connect import DeviceStarted, Started, Wish
+from valetkey.vault import connect, device, names, notices, registry
+from valetkey.vault.connect import Started, Wish
 from valetkey.vault.desk import Desk, load_app
+from valetkey.vault.device import DeviceStarted
 from valetkey.vault.disconnect import Revocation, disconnect
 from valetkey.vault.flights import Flights
 from valetkey.vault.forecast import Forecast, secret_forecast
@@ -181,11 +182,11 @@ class Keeper:
 
     def begin_device(self, name: str, *, wish: Wish | None = None) -> DeviceStarted:
         """Ask the provider for a code that a person types elsewhere."""
-        return self._run(connect.begin_device(self._desk, name, wish or Wish()))
+        return self._run(device.begin_device(self._desk, name, wish or Wish()))
 
     def finish_device(self, started: DeviceStarted) -> ConnectionInfo:
         """Wait until the person has typed the code; blocks for minutes."""
-        return self._new(self.fly(("device", object()), connect.finish_device(self._desk, started)).result())
+        return self._new(self.fly(("device", object()), device.finish_device(self._desk, started)).result())
 
     def disconnect(self, name: str, *, force: bool = False) -> Revocation:
         """Revoke at the provider where that can be done, and forget the connection."""
@@ -221,9 +222,12 @@ class Keeper:
 
     # ── apps ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def add_app(self, app: App, *, replace: bool = False) -> AppInfo:
-        """Keep an app; raises AlreadyExists, and InvalidInput for one that could not be used."""
-        kept = self._run(registry.add_app(self._desk, app, replace=replace))
+    def add_app(self, app: App, *, replace: bool = False, check: bool = True) -> AppInfo:
+        """Keep an app; raises AlreadyExists, and InvalidInput for one that could not be used.
+
+        Secrets that it names by reference are looked up once, unless `check` is false; raises ManagerRefused then.
+        """
+        kept = self._run(registry.add_app(self._desk, app, replace=replace, check=check))
         return app_info(kept, self._desk.provider(kept))
 
     def app(self, name: str) -> AppInfo:
@@ -331,7 +335,7 @@ class Keeper:
     def close(self) -> None:
         """Wait for what is under way, then let go of the store."""
         self._flights.wait()
-        self._world.store.close()
+        self._world.close()
 
     def _connection(self, name: str) -> Connection:
         return self._desk.connection(name, self._world.store.load(names.connection_record(name)))

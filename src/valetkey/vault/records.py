@@ -172,6 +172,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     authorize_params: dict[str, str] = {}
     secret_expires_at: float | None = None  # when the provider ends the client secret, as a person has told us
     testing: bool | None = None  # whether the app is still in testing at the provider; None: nobody has said
+    secret_ref: str = ""  # where the client secret is kept instead of here (managers/reference.py)
+    private_key_ref: str = ""
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

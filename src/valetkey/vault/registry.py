@@ -5,16 +5,27 @@ from __future__ import annotations
 import msgspec
 
 from valetkey.effects import Plan, load, note, now, swap
-from valetkey.errors import AlreadyExists
+from valetkey.errors import AlreadyExists, InvalidInput
+from valetkey.managers.reference import Reference
 from valetkey.vault import names
 from valetkey.vault.desk import Desk
+from valetkey.vault.proving import found_secrets, kept_elsewhere
 from valetkey.vault.records import App
 
 
-def add_app(desk: Desk, app: App, *, replace: bool = False) -> Plan[App]:
-    """Keep an app; raises AlreadyExists unless it may be replaced. Its connections stay as they are."""
+def add_app(desk: Desk, app: App, *, replace: bool = False, check: bool = True) -> Plan[App]:
+    """Keep an app; raises AlreadyExists unless it may be replaced. Its connections stay as they are.
+
+    Without `check`, what its references lead to is not looked at.
+    """
     record = names.app_record(app.name)
-    desk.client(app, desk.provider(app))  # what cannot be used is refused now, and not on Saturday night
+    _refuse_both(app)
+    # What cannot be used is refused now, and not on Saturday night.
+    if check or not kept_elsewhere(app):
+        found = yield from found_secrets(app, "fresh")
+        desk.client(found, desk.provider(app))
+        if app.private_key_ref:
+            desk.key(found)
     entry = yield from load(record)
     if entry is not None and not replace:
         raise AlreadyExists(
@@ -37,6 +48,15 @@ def remove_app(desk: Desk, name: str) -> Plan[None]:
     if not (yield from swap(record, entry.version if entry else 0, None)):
         raise _changed(name)
     yield from note("app.removed", name)
+
+
+def _refuse_both(app: App) -> None:
+    """Refuse references that are none, and a secret beside its reference; raises InvalidInput."""
+    for secret, reference in ((app.secret, app.secret_ref), (app.private_key, app.private_key_ref)):
+        if reference:
+            Reference.parse(reference)
+        if reference and secret is not None:
+            raise InvalidInput(f"app {app.name} was given a secret and where it is kept", fix="give one of them")
 
 
 def _changed(name: str) -> AlreadyExists:

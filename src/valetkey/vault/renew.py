@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -33,11 +34,12 @@ from valetkey.errors import (
 from valetkey.oauth.client import Client
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import Provider
-from valetkey.values import Request, Response, Scopes, Secret, Token
+from valetkey.values import Scopes, Token
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
 from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
+from valetkey.vault.proving import proven, unproven
 from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble, owner_of
 from valetkey.vault.recover import recover
 from valetkey.vault.saving import keep
@@ -63,7 +65,6 @@ class Claim:
     desk: Desk
     app: App
     provider: Provider
-    client: Client
     connection: Connection
     version: int
     doubt: Intent | None  # an earlier intent whose fate is not known
@@ -138,7 +139,7 @@ def renew_now(desk: Desk, connection: Connection, version: int, part: str) -> Pl
 def _claim(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Claim | None]:
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
-    client = desk.client(app, provider)
+    unproven(desk, app, provider)  # what cannot be used is refused before anything is claimed
     attempt = (yield from luck(9)).hex()
     moment = (yield from now()).timestamp()
     spent = fingerprint(connection.refresh_token(part))
@@ -148,27 +149,22 @@ def _claim(desk: Desk, connection: Connection, version: int, part: str) -> Plan[
         intent=Intent(attempt=attempt, fingerprint=spent, started_at=moment),
     )
     done = yield from swap(names.connection_record(connection.name), version, desk.seal_connection(claimed, moment))
-    return Claim(desk, app, provider, client, claimed, version + 1, connection.intent, moment, part) if done else None
+    return Claim(desk, app, provider, claimed, version + 1, connection.intent, moment, part) if done else None
 
 
 def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
     """Send, save, and give the new token; on a passing failure give the fallback; None: look again."""
     name = claim.connection.name
     try:
-        request = yield from _ready(claim)
+        answer = yield from proven(claim.desk, claim.app, claim.provider, partial(_exchanged, claim))
+    except ProviderError as refusal:
+        return (yield from _failed(claim, refusal, fallback))
     except ValetkeyError as refusal:
         # Nothing was spent: put the record back as it was, as far as the store allows.
         yield from _settle(claim, refusal, spent=False)
+        if isinstance(refusal, _TooLate):
+            return None
         raise
-    if (yield from now()).timestamp() > claim.moment + LEASE_SECONDS - SEND_SECONDS:
-        # The log took its time, or this machine slept: others may think the lease over before an answer can come.
-        yield from _settle(claim, StoreUnavailable("too late to send"), spent=False)
-        return None
-    try:
-        response = yield from send(request)
-        answer = _read(claim, response, request.secrets)
-    except ProviderError as refusal:
-        return (yield from _failed(claim, refusal, fallback))
     renewed = _renewed(claim, answer)
     saved = yield from keep(claim.desk, claim.version, renewed)
     # The token is safe now. If the log is down, that is its own trouble and no reason to withhold the token.
@@ -181,19 +177,24 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
     return Serve(token_of(tokens), fresh_until(saved, claim.part))
 
 
-def _ready(claim: Claim) -> Plan[Request]:
-    """Build the request and tell the log, before anything is spent."""
+class _TooLate(StoreUnavailable):
+    """Say that too little of the lease is left to send anything."""
+
+
+def _exchanged(claim: Claim, app: App, client: Client) -> Plan[TokenAnswer]:
+    """Tell the log, send the request, and read what came; nothing is spent before it is sent."""
     connection = claim.connection
-    request = token_request(claim.desk, claim.client, claim.app, connection, (yield from stamp()), part=claim.part)
+    request = token_request(claim.desk, client, app, connection, (yield from stamp()), part=claim.part)
     intent = connection.intent
     spent = {"refresh_token": intent.fingerprint} if intent and intent.fingerprint else {}
     yield from note("refresh.started", connection.name, "unknown", attempt=intent.attempt if intent else "", **spent)
-    return replace(request, timeout=min(request.timeout, SEND_SECONDS))
-
-
-def _read(claim: Claim, response: Response, sent: tuple[Secret, ...]) -> TokenAnswer:
-    asked = Scopes() if claim.part else Scopes(claim.connection.asked.scopes)
-    return read_token(claim.client, response, asked=asked, sent=sent)
+    if (yield from now()).timestamp() > claim.moment + LEASE_SECONDS - SEND_SECONDS:
+        # The log or a secret manager took its time, or this machine slept: others may think the lease over before an
+        # answer can come.
+        raise _TooLate("too late to send")
+    response = yield from send(replace(request, timeout=min(request.timeout, SEND_SECONDS)))
+    asked = Scopes() if claim.part else Scopes(connection.asked.scopes)
+    return read_token(client, response, asked=asked, sent=request.secrets)
 
 
 def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:

@@ -71,6 +71,7 @@ class ConnectionInfo:
     forecasts: tuple[Forecast, ...] = ()
     drift: tuple[Drift, ...] = ()
     parts: tuple[PartInfo, ...] = ()
+    secret_ref: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the connection for programs: JSON types only."""
@@ -105,6 +106,8 @@ class AppInfo:
     description: Provider
     secret_expires_at: datetime | None = None
     testing: bool | None = None
+    secret_ref: str = ""
+    private_key_ref: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the app for programs: JSON types only."""
@@ -116,6 +119,7 @@ class AppInfo:
         shown["created_at"] = self.created_at.isoformat(timespec="seconds")
         shown["secret_expires_at"] = self.secret_expires_at.isoformat() if self.secret_expires_at is not None else None
         shown["testing"] = self.testing
+        shown |= {"secret_ref": self.secret_ref, "private_key_ref": self.private_key_ref}
         shown["endpoints"] = msgspec.to_builtins(self.description.endpoints)
         return shown
 
@@ -131,8 +135,8 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         provider=app.provider,
         client_id=app.client_id,
         token_auth=app.token_auth or provider.asking.token_auth,
-        has_secret=app.secret is not None,
-        has_private_key=app.private_key is not None,
+        has_secret=app.secret is not None or bool(app.secret_ref),
+        has_private_key=app.private_key is not None or bool(app.private_key_ref),
         redirect_uri=app.redirect_uri,
         scopes=Scopes(app.scopes or provider.scopes),
         hosts=app.hosts or tuple(provider.api.hosts),
@@ -141,6 +145,8 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         description=provider,
         secret_expires_at=_at(app.secret_expires_at),
         testing=app.testing,
+        secret_ref=app.secret_ref,
+        private_key_ref=app.private_key_ref,
     )
 
 
@@ -167,6 +173,7 @@ def connection_info(connection: Connection, app: App | None, provider: Provider 
         trouble=_trouble(connection),
         access_fingerprint=fingerprint(tokens.access if tokens is not None else None),
         refresh_fingerprint=fingerprint(tokens.refresh if tokens is not None else None),
+        secret_ref=app.secret_ref or app.private_key_ref if app is not None else "",
         forecasts=tuple(forecasts_of(connection, app, provider, now))
         if app is not None and provider is not None
         else (),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from valetkey.audit.line import Line
-from valetkey.effects import Effect, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
+from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap, Want
 from valetkey.values import Entry, Request, Response
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
@@ -23,6 +24,16 @@ class Sender(Protocol):
         """Send it; raises Weather."""
 
 
+class References(Protocol):
+    """Find the secret behind a reference; managers/resolver.py does."""
+
+    def resolve(self, text: str, want: Want = "remembered") -> Resolved:
+        """Find it; raises ManagerRefused, ManagerUnavailable, InvalidInput."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
 class VaultWorld:
     """Answer the questions of plans from a store, a transport, the system's clock and its randomness."""
 
@@ -32,6 +43,7 @@ class VaultWorld:
         store: Store,
         transport: Callable[[], Sender],
         spills: SpillFolder | None = None,
+        references: Callable[[], References] | None = None,
         actor: str = "library",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -39,6 +51,9 @@ class VaultWorld:
         self.clock = clock
         self._transport = transport
         self._spills = spills
+        self._make_references = references or _resolver
+        self._references: References | None = None
+        self._making = threading.Lock()
         self._actor = f"{actor}:{_user()}"
         self._answers: Final[dict[type[Any], Callable[[Any], Any]]] = {
             Load: lambda q: store.load(q.name),
@@ -50,11 +65,26 @@ class VaultWorld:
             Send: lambda q: self._transport().send(q.request),
             Spill: self._spill,
             Spilled: lambda q: None if spills is None else spills.get(q.name),
+            Resolve: lambda q: self.references.resolve(q.reference, q.want),
         }
 
     def answer(self, question: Effect, /) -> Any:
         """Answer one question."""
         return self._answers[type(question)](question)
+
+    @property
+    def references(self) -> References:
+        """Return who finds secrets by reference; made at the first question."""
+        with self._making:
+            if self._references is None:
+                self._references = self._make_references()
+            return self._references
+
+    def close(self) -> None:
+        """Let go of the store and of secret managers."""
+        if self._references is not None:
+            self._references.close()
+        self.store.close()
 
     def spilled(self) -> Iterator[tuple[str, Entry]]:
         """Give what waits outside the store."""
@@ -68,6 +98,12 @@ class VaultWorld:
     def _spill(self, question: Spill) -> None:
         if self._spills is not None:
             self._spills.put(question.name, question.entry)
+
+
+def _resolver() -> References:
+    from valetkey.managers.resolver import Resolver  # late: few vaults name secrets by reference
+
+    return Resolver()
 
 
 def _user() -> str:
