@@ -9,14 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from valetkey import effects
-from valetkey.effects import Event, Load, Luck, Note, Now, Send, Sleep, Spill, Spilled, Swap
+from valetkey.effects import Event, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap
 from valetkey.errors import ProviderTimeout, StoreUnavailable, ValetkeyError
 from valetkey.run import arun, run
-from valetkey.values import Entry, Request, Response
+from valetkey.values import Entry, Request, Response, Secret
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 REQUEST = Request("GET", "https://login.example/")
 ENTRY = Entry("active", b"box")
+
+FOUND = Resolved(Secret("s3cr3t"))
 
 WORDS = [
     (effects.send(REQUEST), Send(REQUEST), Response(200), Response(200)),
@@ -36,6 +38,7 @@ WORDS = [
     (effects.luck(2), Luck(2), b"ab", b"ab"),
     (effects.spill("a", ENTRY), Spill("a", ENTRY), None, None),
     (effects.spilled("a"), Spilled("a"), ENTRY, ENTRY),
+    (effects.resolve("env:A", "fresh"), Resolve("env:A", "fresh"), FOUND, FOUND),
 ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+import urllib3
 
 from hashicorp import VaultServer
 from valetkey.managers.hashicorp import HashiCorp, Settings
@@ -62,9 +63,9 @@ def _moto() -> Iterator[str]:
 
 @pytest.fixture
 def aws_endpoint(_moto, monkeypatch) -> str:
-    """Give moto's address, with credentials in the environment, and an account that is this test's own."""
-    account = str(uuid.uuid4().int)[:12]
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", account)  # moto takes a key id of twelve digits for the account
+    """Give moto's address, with credentials in the environment, and nothing left of other tests."""
+    urllib3.request("POST", f"{_moto}/moto-api/reset")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto-looks-at-no-signature")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_ENDPOINT_URL", _moto)
