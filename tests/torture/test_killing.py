@@ -6,17 +6,9 @@ import pytest
 from killing import KILLS, Provider, kill_at_random, publish
 
 from valetkey.testing import Sandbox
-from valetkey.vault import renew
 from vaultkit import connect, sandbox_app
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(60 + 10 * KILLS)]
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was(monkeypatch):
-    """Put lease and time-out back: the torture shortens them."""
-    monkeypatch.setattr(renew, "LEASE_SECONDS", renew.LEASE_SECONDS)
-    monkeypatch.setattr(renew, "SEND_SECONDS", renew.SEND_SECONDS)
 
 
 @pytest.mark.parametrize(
