@@ -378,6 +378,7 @@ def test_a_connection_is_shown_with_everything_but_its_secrets(scene, keeper):
         "refresh_fingerprint": Secret("refresh-1").fingerprint(),
         "forecasts": [],
         "drift": [],
+        "parts": [],
     }
     msgspec.json.encode(told)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from valetkey.effects import Note, Send, Swap
+from valetkey.effects import Note, Send, Spill, Swap
 from valetkey.errors import ProviderTimeout, StoreUnavailable
 from valetkey.values import Secret
 from valetkey.vault.judge import Demand
@@ -243,3 +243,28 @@ def test_a_request_that_could_be_answered_only_after_its_lease_is_not_sent(desk)
     assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
     assert world.notes[0] == world.notes[1] == ("refresh.started", "unknown", ""), "it was claimed anew"
     assert world.asked.count("Sleep") == 0, "the first claim was given back"
+
+
+def test_an_answer_that_a_slow_store_does_not_take_lies_beside_it_before_the_lease_lapses(desk):
+    world = ready(desk, [(20.0, tokens_answer())])
+    claimed, spilled_at = [], []
+
+    def away(question):
+        if isinstance(question, Swap) and claimed:
+            world.advance(10)
+            if len(claimed) < 4:
+                claimed.append(world.now)
+                raise StoreUnavailable("nobody answers there")
+        elif isinstance(question, Swap):
+            claimed.append(world.now)
+        elif isinstance(question, Spill) and not spilled_at:
+            spilled_at.append(world.now)
+
+    world.before = away
+    drive(obtain(desk, "acme/alice", ANY), world)
+    world.before = lambda _: None
+    assert (spilled_at[0] - claimed[0]).total_seconds() < LEASE_SECONDS
+    assert held(desk, world).tokens.refresh == Secret("refresh-2"), "it was saved in the end"
+    version = world.store.load(RECORD).version
+    assert drive(recover(desk, RECORD, world.spilled[RECORD]), world), "and what lies beside it is of no use any more"
+    assert world.store.load(RECORD).version == version

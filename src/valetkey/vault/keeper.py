@@ -139,6 +139,7 @@ class Keeper:
 
     def _obtained(self, name: str, demand: Demand) -> Serve:
         bring_home(self._desk, self._world)
+        self._world.reserve()
         return self._run(obtain(self._desk, name, demand))
 
     def _remember(self, name: str, served: Serve, part: str = "") -> Token:
@@ -154,6 +155,7 @@ class Keeper:
 
     def fly(self, key: tuple[object, ...], plan: Plan[T]) -> Future[T]:
         """Run a plan where it outlives its caller; callers with the same key share the result."""
+        self._world.reserve()
         return self._flights.join(key, lambda: run(plan, self._world))
 
     def aside(self, key: tuple[object, ...], work: Callable[[], T]) -> Future[T]:

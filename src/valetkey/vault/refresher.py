@@ -276,6 +276,7 @@ class Refresher:
         return None
 
     def _tend(self, name: str) -> float | None:
+        self._world.reserve()
         tended = run(tend(self._desk, name), self._world)
         if tended.became in {"renewed", "failed"}:
             self._tell(tended.became, name, tended.error.code if tended.error is not None else "")

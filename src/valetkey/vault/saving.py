@@ -11,12 +11,18 @@ import msgspec
 
 from valetkey.effects import Plan, load, now, sleep, spill, swap
 from valetkey.errors import NotFound, StoreUnavailable
+from valetkey.values import Entry
 from valetkey.vault import names
 from valetkey.vault.desk import Desk, fingerprint
 from valetkey.vault.records import Connection, owner_of
 
 SAVE_DELAYS: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between attempts to save an answer, 8 in all; then it is spilled."""
+
+
+SPILL_SECONDS: Final = 15.0
+"""Since the claim; a store that is away can take ten seconds to say so at each attempt. When the lease lapses, whoever
+comes next must find the answer, or spends the same refresh token again."""
 
 
 def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = False) -> Plan[Connection]:
@@ -35,23 +41,31 @@ def keep(desk: Desk, version: int, renewed: Connection, *, replaces: bool = Fals
                 return renewed
             entry = yield from load(record)
         except StoreUnavailable:
+            if (yield from now()).timestamp() >= renewed.refreshed_at + SPILL_SECONDS:
+                yield from spill(record, desk.seal_connection(renewed, moment))
             continue
-        if entry is None and not replaces:
-            raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
+        standing = _standing(desk, entry, renewed, replaces=replaces)
+        if standing is not None:
+            return standing
         if entry is not None and not replaces:
-            current = desk.connection(renewed.name, entry)
-            if newer(current, renewed):
-                return current
-            renewed = merged(current, renewed)
-        if entry is not None and replaces:
-            current = desk.connection(renewed.name, entry)
-            if current.consented_at >= renewed.consented_at > 0:
-                # A later consent; or this very one: it was written though the store could not say so, and it may have
-                # been renewed since.
-                return current
+            renewed = merged(desk.connection(renewed.name, entry), renewed)
         version = entry.version if entry is not None else 0
     yield from spill(record, desk.seal_connection(renewed, moment))
     return renewed
+
+
+def _standing(desk: Desk, entry: Entry | None, renewed: Connection, *, replaces: bool) -> Connection | None:
+    """Return what the store holds if it may not be replaced; raises NotFound."""
+    if entry is None:
+        if not replaces:
+            raise NotFound(f"connection {renewed.name} was removed while it was being renewed")
+        return None
+    current = desk.connection(renewed.name, entry)
+    if not replaces:
+        return current if newer(current, renewed) else None
+    # A later consent; or this very one: it was written though the store could not say so, and it may have been renewed
+    # since.
+    return current if current.consented_at >= renewed.consented_at > 0 else None
 
 
 def newer(current: Connection, renewed: Connection) -> bool:

@@ -6,12 +6,14 @@ or the next look at that connection, brings it home (recover.py).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -19,6 +21,12 @@ from valetkey.values import Entry
 from valetkey.vault.private import new_file, private_folder
 
 _log = logging.getLogger("valetkey.vault")
+
+
+ROOM: Final = 256 * 1024
+"""Bytes kept free for what may have to be spilled: some fifty tokens, each in a file of its own."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class _Spilled(msgspec.Struct, frozen=True):
@@ -40,13 +48,13 @@ class SpillFolder:
         """Keep an entry. Logs loudly when even that fails; the caller still gets its token."""
         try:
             private_folder(self.folder)
-            path = self._path(name)
-            draft = path.with_suffix(f".{os.urandom(6).hex()}.draft")
-            with new_file(draft) as file:
-                file.write(msgspec.msgpack.encode(_Spilled(name, entry.state, entry.box)))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
+            try:
+                self._write(name, entry)
+            except OSError as refusal:
+                if refusal.errno not in _FULL:
+                    raise
+                self._room.unlink(missing_ok=True)  # this is what it was kept for
+                self._write(name, entry)
         except OSError as refusal:
             _log.critical(
                 "neither the vault nor %s can be written (%s): the renewed token of %s lives only in this process",
@@ -56,6 +64,38 @@ class SpillFolder:
             )
         else:
             _log.error("the vault cannot be written; the renewed token of %s is kept sealed in %s", name, self.folder)
+
+    def _write(self, name: str, entry: Entry) -> None:
+        path = self._path(name)
+        draft = path.with_suffix(f".{os.urandom(6).hex()}.draft")
+        try:
+            with new_file(draft) as file:
+                file.write(msgspec.msgpack.encode(_Spilled(name, entry.state, entry.box)))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def reserve(self) -> None:
+        """Keep room for what may have to be spilled: on a disk that is full by then, nothing else could be written."""
+        with suppress(OSError):  # full already: then nothing can be claimed, and nothing is spent
+            if self._room.exists():
+                return
+            private_folder(self.folder)
+            draft = self._room.with_suffix(f".{os.urandom(6).hex()}.draft")
+            try:
+                with new_file(draft) as file:
+                    file.write(bytes(ROOM))
+                draft.replace(self._room)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
+
+    @property
+    def _room(self) -> Path:
+        return self.folder / "room"
 
     def get(self, name: str) -> Entry | None:
         """Return what waits of a record; None also for a file that cannot be read."""

@@ -90,6 +90,11 @@ class VaultWorld:
         """Give what waits outside the store."""
         return iter(()) if self._spills is None else self._spills.all()
 
+    def reserve(self) -> None:
+        """Keep room beside the store for an answer that the store may not take; before a refresh token is spent."""
+        if self._spills is not None:
+            self._spills.reserve()
+
     def unspill(self, record: str) -> None:
         """Forget what waited for a record."""
         if self._spills is not None:
