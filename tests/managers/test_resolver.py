@@ -298,8 +298,8 @@ def test_no_secret_is_in_a_log_or_an_error(vault, resolver, aws, canary, caplog)
 def test_a_program_that_asks_aws_itself_sees_its_own_debug_log(resolver, aws, caplog):
     import boto3
 
-    caplog.set_level(logging.DEBUG)
     aws.put("google", "s3cr3t")
+    caplog.set_level(logging.DEBUG)
     resolver.resolve("aws-sm:google")
     assert "DEBUG    botocore" not in caplog.text
     boto3.client("secretsmanager").list_secrets()

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "forecast": "valetkey.cli.forecast:forecast",
     "notify": "valetkey.cli.notify:notify",
     "vault": "valetkey.cli.vault:vault",
+    "publish": "valetkey.cli.publish:publish",
     "audit": "valetkey.cli.audit:audit",
     "serve": "valetkey.cli.serve:serve",
     "demo": "valetkey.cli.demo:demo",

@@ -78,9 +78,9 @@ class Aws:
         except ImportError:
             raise InvalidInput("AWS needs the library boto3, which is not installed", fix=_EXTRA) from None
         retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+        hush()
         config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
         session = boto3.session.Session(region_name=region or None, profile_name=self.settings.profile or None)
-        hush()
         made: Any = session.client(service, endpoint_url=self.settings.endpoint or None, config=config)
         hush()  # again, for those that came with the client
         secure_url(made.meta.endpoint_url, f"endpoint of AWS {service}")

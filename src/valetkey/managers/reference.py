@@ -61,6 +61,17 @@ class Reference:
             raise InvalidInput(f"this is no reference to a secret of {kind}: {wrong}", fix=_EXAMPLES)
         return cls(cast("Kind", kind), name, field)
 
+    @classmethod
+    def target(cls, text: str) -> Reference:
+        """Read where a token shall be written: a whole secret or file, without a field; raises InvalidInput."""
+        kind, _, name = text.partition(":")
+        writable = kind in {"vault", "aws-sm", "file"} and "#" not in text
+        if not writable or not text.isprintable() or _KINDS[kind](name, "any"):
+            raise InvalidInput(
+                "nothing can be written there", fix="write file:/PATH, vault:MOUNT/PATH or aws-sm:NAME, without a field"
+            )
+        return cls(cast("Kind", kind), name)
+
     @property
     def region(self) -> str:
         """Return the region that an ARN names, or nothing."""

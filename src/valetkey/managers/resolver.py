@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from valetkey.effects import Resolved, Want
 from valetkey.errors import ValetkeyError
-from valetkey.managers import awssecrets, local
+from valetkey.managers import awssecrets, local, writing
 from valetkey.managers.aws import Aws
 from valetkey.managers.hashicorp import HashiCorp, Settings
 from valetkey.managers.kv import Kv, field_of
@@ -106,6 +106,10 @@ class Resolver:
             stage = awssecrets.PREVIOUS if previous else awssecrets.CURRENT
             return awssecrets.read(self.aws(), reference, stage)
         return local.read(reference)
+
+    def write(self, target: Reference, fields: Mapping[str, str], text: str) -> None:
+        """Write a token where programs read it; raises InvalidInput, ManagerRefused or ManagerUnavailable."""
+        writing.write(target, fields, text, self.kv, self.aws)
 
     def kv(self) -> Kv:
         """Return the KV engine of the HashiCorp Vault that the environment names; raises InvalidInput."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from valetkey.audit.line import Line
 from valetkey.effects import Plan
@@ -34,6 +34,9 @@ from valetkey.vault.recover import bring_home
 from valetkey.vault.renew import obtain, peek
 from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, damaged_info, hosts_of
 from valetkey.vault.world import VaultWorld
+
+if TYPE_CHECKING:
+    from valetkey.vault.publisher import Publisher
 
 T = TypeVar("T")
 
@@ -301,6 +304,12 @@ class Keeper:
             return secret_forecast(self._run(load_app(self._desk, record.removeprefix(names.APPS))))
         except ValetkeyError:
             return []  # an app that cannot be read is shown as such elsewhere
+
+    def publisher(self) -> Publisher:
+        """Return who publishes tokens to files and secret managers."""
+        from valetkey.vault.publisher import Publisher  # late, as above
+
+        return Publisher(self._desk, self._world)
 
     def listeners(self) -> list[Listener]:
         """Return who is told of news."""

@@ -24,6 +24,7 @@ CONNECTIONS: Final = "connection/"
 PENDING: Final = "pending/"
 NOTICES: Final = "notice/"
 LISTENERS: Final = "notify/listeners"
+PUBLISHED: Final = "publish/"
 ROUNDS: Final = "schedule/"
 SURVEY: Final = "schedule/forecasts"
 

@@ -22,7 +22,7 @@ REST_MOST: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Be one thing that was done. `what` is renewed, failed, told, delivered, undelivered, stuck or surveyed."""
+    """Be one thing that was done. `what`: renewed, failed, told, delivered, undelivered, published, …"""
 
     at: datetime
     what: str

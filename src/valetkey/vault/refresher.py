@@ -19,7 +19,7 @@ from random import SystemRandom
 from typing import Final
 from urllib.parse import urlsplit
 
-from valetkey.errors import UsageError, ValetkeyError, Weather
+from valetkey.errors import ProviderError, UsageError, ValetkeyError, Weather
 from valetkey.providers.schema import Provider
 from valetkey.run import run
 from valetkey.vault import names
@@ -29,6 +29,7 @@ from valetkey.vault.desk import Desk, load_app
 from valetkey.vault.flights import Flights
 from valetkey.vault.notices import settle, take
 from valetkey.vault.pace import CONCURRENCY, Kept, Lanes, Tally
+from valetkey.vault.publisher import Publisher
 from valetkey.vault.records import App
 from valetkey.vault.recover import bring_home
 from valetkey.vault.schedule import claim_survey, end_survey, survey_begun, survey_connection, tend
@@ -45,6 +46,9 @@ NO_LIMIT: Final = 1000.0
 
 LISTENER_MOST: Final = 2
 """Notices under way at once to one listener."""
+
+PUBLISH_MOST: Final = 4
+"""Publications being written at once: a manager that hangs leaves room for others."""
 
 TICK_SECONDS: Final = 5.0
 """The longest sleep: what becomes due earlier than anybody knew (a new connection) is found within it."""
@@ -98,6 +102,7 @@ class Refresher:
         self._store_failures = 0
         self._once = False
         self._stop = threading.Event()
+        self._publisher = Publisher(desk, world)
         self.tally = Tally()
 
     def run(self, stop: threading.Event, *, once: bool = False) -> Tally:
@@ -147,7 +152,7 @@ class Refresher:
         """Let what is due wait in its lane; say whether there is more than was read."""
         now, store = self._world.clock(), self._world.store
         full = False
-        for prefix in (names.CONNECTIONS, names.NOTICES, names.PENDING, names.ROUNDS):
+        for prefix in (names.CONNECTIONS, names.NOTICES, names.PENDING, names.ROUNDS, names.PUBLISHED):
             with self._landed:
                 known = {*self._flying, *self._paused}
                 limit = PAGE + len(known) + len(self._lanes)
@@ -180,7 +185,7 @@ class Refresher:
         if name.startswith(names.NOTICES):
             return f"listener {name.rpartition('.')[2]}", NO_LIMIT, LISTENER_MOST
         if not name.startswith(names.CONNECTIONS):
-            return name.partition("/")[0], NO_LIMIT, 1
+            return name.partition("/")[0], NO_LIMIT, PUBLISH_MOST if name.startswith(names.PUBLISHED) else 1
         host, per_second = self._host(name.split("/")[1])
         return f"host {host}", per_second, max(1, self._most * 3 // 4)
 
@@ -269,7 +274,9 @@ class Refresher:
             return self._tend(name.removeprefix(names.CONNECTIONS))
         if name.startswith(names.NOTICES):
             return self._deliver(name)
-        if name.startswith(names.PENDING):
+        if name.startswith(names.PUBLISHED):
+            self._publish(name)
+        elif name.startswith(names.PENDING):
             run(forget_expired(name), self._world)
         elif name == names.SURVEY:
             self._survey()
@@ -282,7 +289,33 @@ class Refresher:
             self._tell(tended.became, name, tended.error.code if tended.error is not None else "")
         if tended.news:
             self._tell("told", name, tended.news)
+        if tended.became == "renewed":
+            self._publish_all(name)
         return tended.error.retry_after if isinstance(tended.error, Weather) else None
+
+    def _publish_all(self, connection: str) -> None:
+        """Let what was just renewed be published next, in a lane of its own: no renewal waits for a manager."""
+        try:
+            records = self._publisher.records(connection)
+        except ValetkeyError as refusal:
+            _log.debug("what was renewed is published later, it is due within a minute: %s", refusal.code)
+            return
+        with self._landed:
+            for record in records:
+                if record not in self._flying and record not in self._lanes:
+                    place, per_second, most = self._place(record)
+                    self._lanes.add(place, record, per_second=per_second, most=most)
+            self._landed.notify_all()
+
+    def _publish(self, record: str) -> None:
+        try:
+            writing = self._publisher.write(record)
+        except ProviderError as refusal:
+            self._tell("unpublished", record.removeprefix(names.PUBLISHED).rpartition("/")[0], refusal.code)
+            return
+        if writing is not None:
+            what = "published" if writing.text else "unpublished"
+            self._tell(what, writing.publication.connection, writing.publication.target)
 
     def _deliver(self, record: str) -> float | None:
         errand = run(take(self._desk, record), self._world)

@@ -6,12 +6,13 @@ import getpass
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from valetkey.audit.line import Line
 from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap, Want
+from valetkey.managers.reference import Reference
 from valetkey.values import Entry, Request, Response
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
@@ -29,6 +30,9 @@ class References(Protocol):
 
     def resolve(self, text: str, want: Want = "remembered") -> Resolved:
         """Find it; raises ManagerRefused, ManagerUnavailable, InvalidInput."""
+
+    def write(self, target: Reference, fields: Mapping[str, str], text: str) -> None:
+        """Write a token where programs read it; raises the same."""
 
     def close(self) -> None:
         """Let go of connections."""
