@@ -297,7 +297,7 @@ def test_a_look_at_a_vault_where_nothing_is_due_costs_the_same_whatever_its_size
     vault._world.store = counted
     refresher = Refresher(vault._desk, vault._world, vault._flights)
     refresher._look_if_it_is_time()
-    assert counted.asked == {"due": 6}
+    assert counted.asked == {"due": 7}
 
 
 def test_it_sleeps_until_the_next_is_due_and_not_longer_than_the_tick(vault, sandbox, monkeypatch):

@@ -22,7 +22,7 @@ REST_MOST: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Be one thing that was done. `what`: renewed, failed, told, delivered, undelivered, published, …"""
+    """Be one thing that was done: renewed, failed, told, (un)delivered, (un)published, stuck or surveyed."""
 
     at: datetime
     what: str

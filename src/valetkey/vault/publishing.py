@@ -1,8 +1,8 @@
 """Publishing: keep a connection's access token up to date where programs read it that cannot ask us. Plans only.
 
-Each publication is a record that is due every minute, and right after a renewal. What is published is compared with what
-the connection holds, by fingerprint, so a crash between two lines costs a repetition and no token. It never stands in the
-way of a renewal. What may not be here: writing (managers/writing.py).
+Each publication is a record that is due every minute, and right after a renewal. What is published is compared by
+fingerprint with what the connection holds, so a crash between two lines costs a repetition and no token. It never
+stands in the way of a renewal. What may not be here: writing (managers/writing.py).
 """
 
 from __future__ import annotations
