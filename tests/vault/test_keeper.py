@@ -379,6 +379,7 @@ def test_a_connection_is_shown_with_everything_but_its_secrets(scene, keeper):
         "forecasts": [],
         "drift": [],
         "parts": [],
+        "secret_ref": "",
     }
     msgspec.json.encode(told)
 
