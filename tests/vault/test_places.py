@@ -191,3 +191,16 @@ def test_the_short_way_gives_no_token_of_a_vault_that_was_moved(tmp_path):
 def test_places_can_be_handed_to_other_processes():
     place = Place.of("postgresql://db.test/v")
     assert pickle.loads(pickle.dumps(place)) == place
+
+
+def test_a_vault_in_aws_secrets_manager_is_refused_with_what_to_use_instead():
+    with pytest.raises(InvalidInput, match="cannot be kept in AWS") as caught:
+        Place.of("aws-sm://prod/vault")
+    assert "PostgreSQL" in caught.value.fix
+    assert "KMS" in caught.value.fix
+
+
+@pytest.mark.parametrize("url", ["vault+kv://", "vault+kv://secret", "vault+kv://secret/../sys", "vault+kv://a b/c"])
+def test_what_names_no_place_in_a_kv_engine_is_refused(url):
+    with pytest.raises(InvalidInput, match="no place in a KV engine"):
+        Place.of(url).open(create=True)

@@ -9,6 +9,7 @@ import pytest
 
 from valetkey.audit.line import Line
 from valetkey.values import Entry
+from valetkey.vault.stores.hashicorp import SCHEME, HashiCorpStore
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.stores.postgres import PostgresStore
 from valetkey.vault.stores.sqlite import SqliteStore
@@ -17,15 +18,24 @@ NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SOME = Entry("active", b"sealed")
 
 
+def in_hashicorp(request):
+    reached = request.getfixturevalue("reached")
+    return HashiCorpStore.open(SCHEME + reached.folder, create=True, manager=reached.manager)
+
+
 MAKERS = {
     "memory": lambda request: MemoryStore(),
     "sqlite": lambda request: SqliteStore.open(request.getfixturevalue("tmp_path") / "vault.db", create=True),
     "postgres": lambda request: PostgresStore.open(request.getfixturevalue("postgres"), create=True),
     "postgres_oldest": lambda request: PostgresStore.open(request.getfixturevalue("postgres_oldest"), create=True),
+    "hashicorp": in_hashicorp,
 }
 
 
-@pytest.fixture(params=MAKERS)
+LOOPBACK = [pytest.param(name, marks=pytest.mark.network) if name == "hashicorp" else name for name in MAKERS]
+
+
+@pytest.fixture(params=LOOPBACK)
 def store(request):
     made = MAKERS[request.param](request)
     yield made

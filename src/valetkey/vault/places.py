@@ -18,6 +18,7 @@ from valetkey.vault.stores.base import Store
 from valetkey.vault.stores.postgres_words import SCHEMES, holds_password
 from valetkey.vault.stores.sqlite import SqliteStore
 
+KV_SCHEME: Final = "vault+kv://"
 FILE_SCHEMES: Final = ("sqlite:///", "sqlite:")
 
 
@@ -38,12 +39,22 @@ class Place:
             return cls(path=text.expanduser())
         if text.startswith(SCHEMES):
             return cls(url=text)
+        if text.startswith(KV_SCHEME):
+            return cls(url=text)
+        if text.startswith("aws-sm:"):
+            raise InvalidInput(
+                "a vault cannot be kept in AWS Secrets Manager",
+                cause="a secret written more often than every ten minutes runs out of versions, and a refresh that "
+                "cannot be saved costs a person's consent",
+                fix="keep the vault in a file or PostgreSQL, its key-encryption key in AWS KMS, and client secrets in "
+                "Secrets Manager, by reference (docs/managers.md)",
+            )
         for scheme in FILE_SCHEMES:
             text = text.removeprefix(scheme)
         if "://" in text:
             raise InvalidInput(
                 f"no vault is kept at {text.partition('://')[0][:40]!r} URLs",
-                fix="name a file, or a database as postgresql://user@host/database",
+                fix="name a file, a database as postgresql://user@host/database, or a KV engine as vault+kv://MOUNT/FOLDER",
             )
         return cls(path=Path(text).expanduser())
 
@@ -52,6 +63,8 @@ class Place:
         """Return the place as it may be shown."""
         if self.path is not None:
             return str(self.path)
+        if self.url.startswith(KV_SCHEME):
+            return self.url
         from valetkey.vault.stores.postgres import import_psycopg
         from valetkey.vault.stores.postgres_words import Address
 
@@ -62,6 +75,10 @@ class Place:
         """Open the store that is there; raises VaultMissing, VaultUnreadable, StoreUnavailable or InvalidInput."""
         if self.path is not None:
             return SqliteStore.open(self.path, create=create)
+        if self.url.startswith(KV_SCHEME):
+            from valetkey.vault.stores.hashicorp import HashiCorpStore  # late, as below
+
+            return HashiCorpStore.open(self.url, create=create)
         from valetkey.vault.stores.postgres import PostgresStore  # late: the driver is an extra, and costs to import
 
         return PostgresStore.open(self.url, create=create)
