@@ -27,11 +27,15 @@ from valetkey.vault.records import Connection, Lease, owner_of
 
 @dataclass(frozen=True)
 class Mutant:
-    """Be a bug: what it is called, what it is, and which names it replaces by what."""
+    """Be a bug: what it is called, what it is, and which names it replaces by what.
+
+    `seed` is one by which a short run meets it, where the instant in which it shows is rare.
+    """
 
     name: str
     about: str
     planted: tuple[tuple[Any, str, Any], ...]
+    seed: int = 1
 
 
 @contextmanager
@@ -233,6 +237,7 @@ MUTANTS: Final = (
         "told before it is put down",
         "a record says that its trouble was told, and then the news is put down",
         ((schedule, "tell", _tells_later),),
+        seed=5,
     ),
     Mutant(
         "news taken up by all",
