@@ -140,7 +140,7 @@ def test_a_client_secret_ends_on_the_day_that_was_given():
     assert secret_forecast(an_app()) == []
     (found,) = secret_forecast(an_app(secret_expires_at=T0 + DAY))
     assert (found.when.timestamp(), found.subject, found.sure) == (T0 + DAY, "acme", "certain")
-    assert "valetkey app add acme --replace" in found.fix
+    assert "valetkey app secret stage acme" in found.fix
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from valetkey.cli import ask
+from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session, hosts_to_bind, pairs
 from valetkey.cli.provider import complete_keys
 from valetkey.cli.redirect import DEFAULT, listening_place
@@ -335,6 +336,9 @@ def show(session: Session, *, name: str) -> None:
             "in testing": {None: "", True: "yes", False: "no"}[info.testing],
         }
     )
+
+
+app.add_command(secret)
 
 
 @app.command()

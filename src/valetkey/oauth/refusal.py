@@ -16,6 +16,7 @@ from valetkey.errors import (
     BadAnswer,
     ClientRefused,
     ConsentDenied,
+    Fact,
     GrantRefused,
     ProviderError,
     ProviderUnavailable,
@@ -118,7 +119,8 @@ def refused(provider: Provider, response: Response, members: Members, sent: Iter
     answer = provider.answer
     theirs = first(members, answer.error)
     meant = _meant(theirs, answer.errors, sent)
-    if meant not in TABLE and response.status == 401:
+    inferred = meant not in TABLE and response.status == 401
+    if inferred:
         meant = "invalid_client"
     if not meant:
         return bad_answer(provider.name, response, "no_error_code", "neither a token nor an error code is in it")
@@ -126,11 +128,11 @@ def refused(provider: Provider, response: Response, members: Members, sent: Iter
     description = said(first(members, answer.error_description), sent)
     message = _message(provider.name, meant, description)
     if row is _BUSY:
-        facts = _evidence("", theirs, description, sent)
+        told = _evidence("", theirs, description, sent)
         return ProviderUnavailable(
-            message, sent=True, retry_after=retry_after(response), status=response.status, **facts
+            message, sent=True, retry_after=retry_after(response), status=response.status, **told
         )
-    facts = _evidence(meant, theirs, description, sent)
+    facts: dict[str, Fact] = {**_evidence(meant, theirs, description, sent), **({"inferred": True} if inferred else {})}
     return row.error(message, code=meant, cause=row.cause, fix=row.fix, status=response.status, **facts)
 
 

@@ -44,10 +44,16 @@ class SandboxClient:
     name: str
     grants: tuple[str, ...]
     secret: Secret | None = None
+    further: tuple[Secret, ...] = ()  # others that are good as well, while secrets are being changed
     key: Key | None = field(default=None, repr=False)
     redirect_uris: tuple[str, ...] = ()
     scopes: Scopes = ALL_SCOPES
     default_scopes: Scopes = DEFAULT_SCOPES
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return every secret that is good now."""
+        return (*(() if self.secret is None else (self.secret,)), *self.further)
 
     @property
     def public(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
@@ -39,8 +38,8 @@ def prove(realm: Realm, ask: Ask, form: Params) -> SandboxClient:
         ask.trace["client"] = client.id  # only names we know: anything may stand in a request
     _taken(realm, ask, proof.way)
     # An unknown client costs the same comparison as a wrong secret.
-    known = client.secret if client is not None and client.secret is not None else Secret("")
-    right = hmac.compare_digest(known.reveal().encode(), proof.secret.reveal().encode())
+    known = (client.secrets if client is not None else ()) or (Secret(""),)
+    right = any([proof.secret == one for one in known])  # noqa: C419  # compared: by Secret, in constant time, all of them
     if client is None or not right or client.public != (proof.way == "none"):
         raise _unproven(ask, "the client is unknown, or its secret is wrong")
     return client

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Self
 
@@ -21,7 +22,7 @@ from valetkey.testing.desk import ENDPOINTS, Asking, Desk, Fault
 from valetkey.testing.driver import HOST, Driver
 from valetkey.testing.manner import Manner, manner_of
 from valetkey.testing.realm import Realm
-from valetkey.values import Response
+from valetkey.values import Response, Secret
 
 
 class Sandbox:
@@ -145,6 +146,33 @@ class Sandbox:
         """Say whether the user (or machine client) still has a grant that was not revoked."""
         with self._desk.lock:
             return bool(self._desk.realm.books.alive(user))
+
+    # ── changing secrets ──────────────────────────────────────────────────────────────────────────────────────
+
+    def add_secret(self, client: str) -> Secret:
+        """Make one more secret for a confidential client, as a provider's console does; those it has stay good."""
+        made = Secret(secrets.token_urlsafe(32))
+        self._change(client, lambda held: replace(held, further=(*held.further, made)))
+        return made
+
+    def end_secret(self, client: str, secret: Secret) -> None:
+        """End a secret of a client: whoever proves himself with it is told invalid_client from now on."""
+
+        def without(held: SandboxClient) -> SandboxClient:
+            left = [one for one in held.secrets if one != secret]  # compared: by Secret, in constant time
+            return replace(held, secret=left[0] if left else Secret(secrets.token_urlsafe(32)), further=tuple(left[1:]))
+
+        self._change(client, without)
+
+    def _change(self, client: str, change: Callable[[SandboxClient], SandboxClient]) -> None:
+        with self._desk.lock:
+            realm = self._desk.realm
+            held = realm.clients.get(client)
+            if held is None or held.secret is None:
+                raise InvalidInput(
+                    f"the sandbox has no client {client!r} with a secret", fix="sandbox-web, for example"
+                )
+            realm.clients = MappingProxyType({**realm.clients, client: change(held)})
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
 

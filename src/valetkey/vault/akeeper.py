@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 from valetkey.audit.line import Line
 from valetkey.providers.schema import GrantName
 from valetkey.values import Secret, Token
+from valetkey.vault.appsecret import AsyncAppSecret
 from valetkey.vault.connect import Started, Wish
 from valetkey.vault.device import DeviceStarted
 from valetkey.vault.disconnect import Revocation
@@ -94,6 +95,10 @@ class AsyncKeeper:
     async def app(self, name: str) -> AppInfo:
         """Return an app as it may be shown; see Keeper.app."""
         return await self._aside(lambda: self.sync.app(name))
+
+    def app_secret(self, name: str) -> AsyncAppSecret:
+        """Return an app's secrets, to change them without an outage; see Keeper.app_secret."""
+        return AsyncAppSecret(self.sync.app_secret(name), self._aside)
 
     async def events(self, limit: int = 50) -> list[Line]:
         """Return the last lines of the audit log; see Keeper.events."""

@@ -70,11 +70,19 @@ def forecasts_of(connection: Connection, app: App, provider: Provider, now: floa
 
 def secret_forecast(app: App) -> list[Forecast]:
     """Return when an app's client secret ends, if somebody wrote it down."""
-    if app.secret_expires_at is None:
-        return []
-    fix = f"make a new secret in the provider's console, then `valetkey app add {app.name} --replace`"
-    what = "the client secret ends; after that no connection of this app can be renewed"
-    return [Forecast(_at(app.secret_expires_at), app.name, what, "certain", "the day given with the app", fix)]
+    staged = app.staged if app.staged is not None and app.staged.role == "next" else None
+    found = []
+    if app.secret_expires_at is not None:
+        fix = f"make a new secret in the provider's console, then `valetkey app secret stage {app.name}`"
+        if staged is not None:
+            fix = f"`valetkey app secret promote {app.name}`: another is staged"
+        what = "the client secret ends; after that no connection of this app can be renewed"
+        found.append(Forecast(_at(app.secret_expires_at), app.name, what, "certain", "the day given with the app", fix))
+    if staged is not None and staged.proof.expires_at is not None:
+        fix = f"`valetkey app secret forget {app.name}`, and stage one that lives longer"
+        what = "the staged client secret ends, which is not used yet"
+        found.append(Forecast(_at(staged.proof.expires_at), app.name, what, "certain", "the day given with it", fix))
+    return found
 
 
 def threshold(forecast: Forecast, now: float) -> int | None:

@@ -32,12 +32,14 @@ class Demand:
     """Be what a caller wants: scopes it needs, a token it saw refused (its fingerprint), a renewal in any case.
 
     `part` is one of several tokens of a connection: "user", "resource=https://…", "audience=…"; empty: its own.
+    `trial` renews with the staged secret of the app, and lets a refusal change nothing.
     """
 
     scopes: tuple[str, ...] = ()
     rejected: str = ""
     force: bool = False
     part: str = ""
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

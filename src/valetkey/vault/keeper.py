@@ -20,6 +20,7 @@ from valetkey.providers.schema import GrantName
 from valetkey.run import run
 from valetkey.values import Secret, Token
 from valetkey.vault import connect, device, names, notices, registry
+from valetkey.vault.appsecret import AppSecret
 from valetkey.vault.connect import Started, Wish
 from valetkey.vault.desk import Desk, load_app
 from valetkey.vault.device import DeviceStarted
@@ -259,6 +260,15 @@ class Keeper:
                 fix=f"remove them first: `valetkey connection rm {example}`",
             )
         self._run(registry.remove_app(self._desk, name))
+
+    def app_secret(self, name: str) -> AppSecret:
+        """Return an app's secrets, to change them without an outage; see docs/rotation.md."""
+        return AppSecret(name, self._desk, self._run, self._tried)
+
+    def _tried(self, connection: str, plan: Plan[App]) -> App:
+        self._held.pop(connection, None)
+        self._grips.pop(connection, None)
+        return self.fly(("trial", object()), plan).result()
 
     # ── the schedule ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -31,6 +31,7 @@ KINDS: Final = (
     "connection.forecast",
     "app.forecast",
     "app.drift",
+    "app.secret_turned",
 )
 """What there is to listen for."""
 

@@ -9,17 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
-from valetkey.effects import Plan, Want, note, resolve
-from valetkey.errors import ClientRefused, ManagerRefused, ManagerUnavailable, StoreUnavailable, ValetkeyError
+from valetkey.effects import Plan, Want, note, now, resolve
+from valetkey.errors import (
+    ClientRefused,
+    InvalidInput,
+    ManagerRefused,
+    ManagerUnavailable,
+    StoreUnavailable,
+    UsageError,
+    ValetkeyError,
+)
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client
 from valetkey.providers.schema import Provider
 from valetkey.values import Secret
 from valetkey.vault.desk import Desk
+from valetkey.vault.proofs import both_refused, other_app, with_other
 from valetkey.vault.records import App
 
 T = TypeVar("T")
@@ -33,11 +42,38 @@ def kept_elsewhere(app: App) -> bool:
     return bool(app.secret_ref or app.private_key_ref)
 
 
-def proven(desk: Desk, app: App, provider: Provider, ask: Callable[[App, Client], Plan[T]]) -> Plan[T]:
+Ask: TypeAlias = Callable[[App, Client], Plan[T]]
+
+
+def proven(desk: Desk, app: App, provider: Provider, ask: Ask[T], *, trial: bool = False) -> Plan[T]:
     """Let `ask` ask as the app's client; where the provider refuses the client, once more with the secret as it is now.
 
+    While another secret stands beside the one in use, that is tried too, once, where the provider plainly refused the
+    one in use; with `trial` the staged one alone. `ask` is given the app it asks as: without `staged` it is the other.
     Raises what `ask` raises, and ManagerRefused, ManagerUnavailable or InvalidInput before anything is sent.
     """
+    if trial:
+        if app.staged is None:
+            raise InvalidInput(f"the staged secret of {app.name} was forgotten meanwhile", fix="stage one, then try it")
+        return (yield from _asked(desk, with_other(app, app.staged), provider, ask))
+    try:
+        return (yield from _asked(desk, app, provider, ask))
+    except ClientRefused as refused:
+        refusal = refused
+    if app.staged is None:
+        raise refusal
+    other = other_app(app, refusal, (yield from now()).timestamp())
+    if other is None:
+        raise refusal
+    try:
+        return (yield from _asked(desk, other, provider, ask))
+    except ClientRefused as again:
+        raise both_refused(app, again) from None
+    except (ManagerRefused, ManagerUnavailable, StoreUnavailable, UsageError):
+        raise refusal from None  # the other was not sent at all: what the provider said of the first tells more
+
+
+def _asked(desk: Desk, app: App, provider: Provider, ask: Ask[T]) -> Plan[T]:
     if not kept_elsewhere(app):
         return (yield from ask(app, desk.client(app, provider)))
     tried: list[App] = []
@@ -82,6 +118,14 @@ def _found(app: App, reference: str, want: Want) -> Plan[Secret]:
     if found.fetched:
         yield from note("secret.resolved", app.name, reference=reference, want=want)
     return found.secret
+
+
+def usable(desk: Desk, app: App, provider: Provider) -> Plan[None]:
+    """Look whether an app can prove itself; raises InvalidInput, KeyRefused and the errors of secret managers."""
+    found = yield from found_secrets(app, "fresh")
+    desk.client(found, provider)
+    if app.private_key_ref:
+        desk.key(found)
 
 
 def unproven(desk: Desk, app: App, provider: Provider) -> Client:

@@ -18,6 +18,7 @@ from valetkey.errors import VaultDamaged, VaultUnreadable
 from valetkey.providers.schema import GrantName, Provider, TokenAuth
 from valetkey.values import Secret
 from valetkey.vault.layout import LAYOUT, RECORD_VERSION
+from valetkey.vault.staged import Staged
 
 State = Literal["pending", "active", "failing", "ambiguous", "needs_reconnect", "revoked"]
 
@@ -170,6 +171,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     audience: str = ""
     hosts: tuple[str, ...] = ()
     authorize_params: dict[str, str] = {}
+    staged: Staged | None = None  # the other secret, while secrets are being changed (rotation.py)
+    secret_since: float = 0.0  # when the secret in use was given; 0: with the app
     secret_expires_at: float | None = None  # when the provider ends the client secret, as a person has told us
     testing: bool | None = None  # whether the app is still in testing at the provider; None: nobody has said
     secret_ref: str = ""  # where the client secret is kept instead of here (managers/reference.py)

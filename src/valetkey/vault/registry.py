@@ -9,7 +9,7 @@ from valetkey.errors import AlreadyExists, InvalidInput
 from valetkey.managers.reference import Reference
 from valetkey.vault import names
 from valetkey.vault.desk import Desk
-from valetkey.vault.proving import found_secrets, kept_elsewhere
+from valetkey.vault.proving import kept_elsewhere, usable
 from valetkey.vault.records import App
 
 
@@ -22,18 +22,17 @@ def add_app(desk: Desk, app: App, *, replace: bool = False, check: bool = True) 
     _refuse_both(app)
     # What cannot be used is refused now, and not on Saturday night.
     if check or not kept_elsewhere(app):
-        found = yield from found_secrets(app, "fresh")
-        desk.client(found, desk.provider(app))
-        if app.private_key_ref:
-            desk.key(found)
+        yield from usable(desk, app, desk.provider(app))
     entry = yield from load(record)
     if entry is not None and not replace:
         raise AlreadyExists(
             f"there is an app called {app.name}", fix="choose another name, or change this one with --replace"
         )
     moment = (yield from now()).timestamp()
-    created = desk.app(app.name, entry).created_at if entry is not None else moment
-    kept = msgspec.structs.replace(app, created_at=created)
+    before = desk.app(app.name, entry) if entry is not None else app
+    created = before.created_at if entry is not None else moment
+    # What stands beside the secret in use is nobody's to lose by a change of something else.
+    kept = msgspec.structs.replace(app, created_at=created, staged=before.staged, secret_since=moment)
     if not (yield from swap(record, entry.version if entry else 0, desk.seal_app(kept))):
         raise _changed(app.name)
     yield from note("app.replaced" if entry else "app.added", app.name, provider=app.provider)

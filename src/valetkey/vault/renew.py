@@ -39,10 +39,12 @@ from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
 from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
+from valetkey.vault.proofs import trial_refused
 from valetkey.vault.proving import proven, unproven
 from valetkey.vault.records import App, Connection, Intent, Lease, TokenSet, Trouble, owner_of
 from valetkey.vault.recover import recover
 from valetkey.vault.saving import keep
+from valetkey.vault.turning import turn_over
 
 SEND_SECONDS: Final = 30.0
 
@@ -70,6 +72,7 @@ class Claim:
     doubt: Intent | None  # an earlier intent whose fate is not known
     moment: float  # when it was claimed; lifetimes count from here, for the answer may have taken its time
     part: str = ""
+    trial: bool = False
 
     @property
     def record(self) -> str:
@@ -103,7 +106,7 @@ def obtain(desk: Desk, name: str, demand: Demand) -> Plan[Serve]:
             looked = connection.intent.attempt
             if (yield from _came_home(desk, record)):
                 continue
-        claim = yield from _claim(desk, connection, entry.version if entry else 0, demand.part)
+        claim = yield from _claim(desk, connection, entry.version if entry else 0, demand)
         if claim is None:
             continue  # somebody else was first: look again
         served = yield from _renew(claim, verdict.fallback)
@@ -132,31 +135,35 @@ def renew_now(desk: Desk, connection: Connection, version: int, part: str) -> Pl
     """Renew a part of a connection as it was read; None: somebody else was first. Raises what became of it."""
     if connection.intent is not None and (yield from _came_home(desk, names.connection_record(connection.name))):
         return None
-    claim = yield from _claim(desk, connection, version, part)
+    claim = yield from _claim(desk, connection, version, Demand(part=part))
     return None if claim is None else (yield from _renew(claim, None))
 
 
-def _claim(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Claim | None]:
+def _claim(desk: Desk, connection: Connection, version: int, demand: Demand) -> Plan[Claim | None]:
     app = yield from load_app(desk, connection.app)
     provider = desk.provider(app)
     unproven(desk, app, provider)  # what cannot be used is refused before anything is claimed
     attempt = (yield from luck(9)).hex()
     moment = (yield from now()).timestamp()
-    spent = fingerprint(connection.refresh_token(part))
+    spent = fingerprint(connection.refresh_token(demand.part))
     claimed = msgspec.structs.replace(
         connection,
         lease=Lease(attempt, moment + LEASE_SECONDS),
         intent=Intent(attempt=attempt, fingerprint=spent, started_at=moment),
     )
     done = yield from swap(names.connection_record(connection.name), version, desk.seal_connection(claimed, moment))
-    return Claim(desk, app, provider, claimed, version + 1, connection.intent, moment, part) if done else None
+    if not done:
+        return None
+    doubt = connection.intent
+    return Claim(desk, app, provider, claimed, version + 1, doubt, moment, demand.part, demand.trial)
 
 
 def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
     """Send, save, and give the new token; on a passing failure give the fallback; None: look again."""
     name = claim.connection.name
     try:
-        answer = yield from proven(claim.desk, claim.app, claim.provider, partial(_exchanged, claim))
+        ask = partial(_exchanged, claim)
+        answer, used = yield from proven(claim.desk, claim.app, claim.provider, ask, trial=claim.trial)
     except ProviderError as refusal:
         return (yield from _failed(claim, refusal, fallback))
     except ValetkeyError as refusal:
@@ -169,6 +176,8 @@ def _renew(claim: Claim, fallback: Token | None) -> Plan[Serve | None]:
     saved = yield from keep(claim.desk, claim.version, renewed)
     # The token is safe now. If the log is down, that is its own trouble and no reason to withhold the token.
     yield from _note("refresh.finished", name, rotated="yes" if answer.refresh_token else "no")
+    if used.staged is None and claim.app.staged is not None and not claim.trial:
+        yield from turn_over(claim.desk, claim.app, name)
     if saved.revoked_at:
         raise Revoked(f"connection {name} was disconnected meanwhile")
     tokens = saved.held(claim.part)
@@ -181,8 +190,8 @@ class _TooLate(StoreUnavailable):
     """Say that too little of the lease is left to send anything."""
 
 
-def _exchanged(claim: Claim, app: App, client: Client) -> Plan[TokenAnswer]:
-    """Tell the log, send the request, and read what came; nothing is spent before it is sent."""
+def _exchanged(claim: Claim, app: App, client: Client) -> Plan[tuple[TokenAnswer, App]]:
+    """Tell the log, send the request, and read what came, and as which app; nothing is spent before it is sent."""
     connection = claim.connection
     request = token_request(claim.desk, client, app, connection, (yield from stamp()), part=claim.part)
     intent = connection.intent
@@ -194,7 +203,7 @@ def _exchanged(claim: Claim, app: App, client: Client) -> Plan[TokenAnswer]:
         raise _TooLate("too late to send")
     response = yield from send(replace(request, timeout=min(request.timeout, SEND_SECONDS)))
     asked = Scopes() if claim.part else Scopes(connection.asked.scopes)
-    return read_token(client, response, asked=asked, sent=request.secrets)
+    return read_token(client, response, asked=asked, sent=request.secrets), app
 
 
 def _renewed(claim: Claim, answer: TokenAnswer) -> Connection:
@@ -278,9 +287,9 @@ def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Pla
     if fallback is not None and fallback.lives_until((yield from now())):
         return Serve(fallback, 0.0)
     trouble = settled.trouble
-    if trouble is not None and trouble.sort == "grant":
+    if trouble is not None and trouble.sort == "grant" and not claim.trial:
         raise reconnect(settled, trouble)
-    raise refusal
+    raise trial_refused(claim.app, settled.name, refusal) if claim.trial else refusal
 
 
 def _settle(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Plan[Connection | None]:
@@ -288,11 +297,14 @@ def _settle(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Plan[Connec
     moment = (yield from now()).timestamp()
     jitter = int.from_bytes((yield from luck(2)), "big") / 0xFFFF
     before = claim.connection
+    trouble = before.trouble
+    if isinstance(refusal, ProviderError) and not claim.trial:  # a trial says nothing of the connection
+        trouble = _trouble(claim, refusal, moment, jitter)
     settled = msgspec.structs.replace(
         before,
         lease=None,
         intent=_fate(claim, refusal, spent=spent),
-        trouble=_trouble(claim, refusal, moment, jitter) if isinstance(refusal, ProviderError) else before.trouble,
+        trouble=trouble,
     )
     with suppress(StoreUnavailable):  # then the lease lapses by itself, and the open intent tells the rest
         if not (yield from swap(claim.record, claim.version, claim.desk.seal_connection(settled, moment))):
@@ -310,7 +322,7 @@ def _fate(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Intent | None
     if isinstance(refusal, Weather) and spent and refusal.status != 429:
         return msgspec.structs.replace(intent, fate="server_error" if refusal.status else "answer_lost")
     # Not sent, or plainly refused: nothing new is in doubt. What was in doubt before stays so, unless it is settled.
-    return None if isinstance(refusal, GrantRefused) else claim.doubt
+    return None if isinstance(refusal, GrantRefused) and not claim.trial else claim.doubt
 
 
 _FOR_GOOD: Final = frozenset({"unauthorized_client"})

@@ -25,6 +25,7 @@ from valetkey.vault.forecast import DAY, Forecast, drift_of, forecasts_of, secre
 from valetkey.vault.notices import News, publish
 from valetkey.vault.records import PERSON_GRANTS, App, Canary, Connection, Trouble, to_bytes
 from valetkey.vault.renew import renew_now
+from valetkey.vault.rotation import forget_ended
 
 Mood = Literal["", "failing", "needs_reconnect"]
 
@@ -234,7 +235,7 @@ def survey_connection(desk: Desk, record: str, apps: dict[str, tuple[App, Provid
     moment = (yield from now()).timestamp()
     if connection.app not in apps:
         stored = yield from load(names.app_record(connection.app))
-        app = desk.app(connection.app, stored)
+        app = yield from forget_ended(desk, desk.app(connection.app, stored), moment)
         apps[connection.app] = app, desk.provider(app)
         put += yield from _publish_all(desk, secret_forecast(app), moment)
     app, provider = apps[connection.app]
