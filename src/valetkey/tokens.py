@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from valetkey.effects import Effect, Note, Now, Send, Sleep
 from valetkey.errors import InvalidInput, TokenRefused
@@ -94,7 +94,8 @@ def explain(token: str | bytes, policy: Policy | None = None, keys: KeySet | Key
 class Verifier:
     """Verify tokens by one policy, with keys given or fetched. Share one between all threads.
 
-    `transport` is the one that fetches; its own if none is given. Nothing is fetched before the first token.
+    `transport` is the one that fetches; its own if none is given, ended by `close` or `with`. Nothing is fetched
+    before the first token.
     Raises InvalidInput (code config_error) if the keys are those of another issuer.
     """
 
@@ -121,6 +122,16 @@ class Verifier:
         """Return every check of a token, with the keys as they are known now; nothing is fetched."""
         return explain(token, self.policy, _at_hand(self.keys))
 
+    def close(self) -> None:
+        """End the connections of the transport it made for itself; one that was given stays open."""
+        self._world.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _renew(self, keys: RemoteKeys) -> None:
         try:
             run(keys.refresh(), self._world)
@@ -131,7 +142,8 @@ class Verifier:
 class AsyncVerifier:
     """Verify tokens by one policy, with keys given or fetched, without blocking the event loop.
 
-    Share one between all tasks of a loop. If the task that fetches is cancelled, another of those waiting takes over.
+    Share one between all tasks of a loop, and end it with `aclose` or `async with`. If the task that fetches is
+    cancelled, another of those waiting takes over.
     """
 
     def __init__(self, policy: Policy, keys: Keys, *, transport: AsyncTransport | None = None) -> None:
@@ -159,6 +171,18 @@ class AsyncVerifier:
         """Return every check of a token, with the keys as they are known now; nothing is fetched."""
         return explain(token, self.policy, _at_hand(self.keys))
 
+    async def aclose(self) -> None:
+        """End the fetch in the background, and the connections of the transport it made for itself."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        await self._world.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
 
 def _at_once(token: str | bytes, policy: Policy, remote: RemoteKeys) -> Claims | None:
     """Return the claims if the keys at hand will do; None if the plan must be asked, which may fetch newer ones."""
@@ -174,8 +198,14 @@ def _at_once(token: str | bytes, policy: Policy, remote: RemoteKeys) -> Claims |
         return None
 
 
-def _check_issuer(policy: Policy, keys: Keys) -> None:
+def _check_issuer(policy: Any, keys: Any) -> None:
     """Refuse keys of another issuer when the program starts, and not with the first token."""
+    if not isinstance(policy, Policy) or not isinstance(keys, (Key, KeySet, RemoteKeys)):
+        raise InvalidInput(
+            "a verifier is made of a policy and keys",
+            code="config_error",
+            fix="Verifier(Policy(…), KeySet([…])), or Verifier(Policy(…), RemoteKeys(issuer))",
+        )
     issuer = policy.issuer if isinstance(keys, Key) else keys.issuer or policy.issuer
     if issuer != policy.issuer:
         raise InvalidInput(
@@ -194,6 +224,12 @@ class _World:
 
     def __init__(self, transport: Transport | None) -> None:
         self._transport = transport
+        self._given = transport is not None
+
+    def close(self) -> None:
+        if self._transport is not None and not self._given:
+            self._transport.close()
+            self._transport = None
 
     def answer(self, question: Effect) -> Any:
         match question:
@@ -215,6 +251,12 @@ class _AsyncWorld:
 
     def __init__(self, transport: AsyncTransport | None) -> None:
         self._transport = transport
+        self._given = transport is not None
+
+    async def aclose(self) -> None:
+        if self._transport is not None and not self._given:
+            await self._transport.aclose()
+            self._transport = None
 
     async def answer(self, question: Effect) -> Any:
         match question:

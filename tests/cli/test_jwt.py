@@ -213,3 +213,5 @@ def test_keys_that_cannot_be_fetched_are_weather_and_no_refusal(inside, files, i
     token = inside("jwt", "sign", "--key", files["key"], *demanded).out
     done = inside("jwt", "verify", *demanded, "--jwks-url", f"{issuer}/gone", "--json", stdin=token)
     assert (done.code, done.error["code"]) == (6, "jwks_unavailable")
+    explained = inside("jwt", "explain", *demanded, "--jwks-url", f"{issuer}/gone", "--json", stdin=token)
+    assert (explained.code, explained.error["code"], explained.out) == (6, "jwks_unavailable", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -68,6 +69,9 @@ D = [
     *[(f"D15 iss {iss!r}", claims(iss=iss), {}, "iss_mismatch") for iss in ("auth.example", ISSUER + "/", ISSUER + ".evil.com", "https://AUTH.example", "", "https://other.example")],
     *[(f"D15 iss {iss!r}", claims(iss=iss), {}, "claim_type") for iss in ([ISSUER], None, 1, {"a": 1})],
     ("D15 iss missing", claims(iss=...), {}, "claim_missing"),
+    ("C11 an ID token: for the client, no scope", claims(aud="client-7", scope=..., nonce="n", azp="client-7"), {"scope": "read"}, "aud_mismatch"),
+    ("C11 an ID token for us, no scope", claims(scope=..., nonce="n"), {"scope": "read"}, "scope_insufficient"),
+    ("C11 a client assertion: issued by the client", claims(iss="client-7", sub="client-7"), {}, "iss_mismatch"),
     ("D17 sub a number", claims(sub=7), {}, "claim_type"),
     ("D17 sub null", claims(sub=None), {}, "claim_type"),
     ("D17 jti a number", claims(jti=7), {}, "claim_type"),
@@ -149,6 +153,11 @@ def test_claims_at_the_edge_are_accepted(forge, make, setting):
         {"audience": ""},
         {"audience": [7]},
         {"subject": 7},
+        {"subject": re.compile("(a+)+$")},  # D20: nothing is ever matched by a pattern
+        {"issuer": re.compile("(a+)+$")},
+        {"audience": re.compile("(a+)+$")},
+        {"audience": [re.compile("(a+)+$")]},
+        {"scope": re.compile("(a+)+$")},
         {"scope": [7]},
         {"required": [""]},
         {"typ": ()},

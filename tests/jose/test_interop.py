@@ -88,3 +88,13 @@ def accepted_and_refused(token, key, now):
     with pytest.raises(TokenRefused) as refusal:
         verify(token, Key.generate(key.alg, kid=key.kid), policy, now=now)
     assert refusal.value.reason == "bad_signature"
+
+
+def test_pyjwt_and_we_agree_on_ed448_under_the_name_eddsa(now):
+    made = Key.generate("Ed448").to_jwk(private=True)
+    key = Key.from_jwk({**made, "alg": "EdDSA", "kid": "k"})
+    half, whole = (pyjwt_key(key, private=private) for private in (False, True))
+    found = pyjwt.decode(ours(key, now), half, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER)
+    assert found["sub"] == "ours"
+    token = pyjwt.encode(claims(now), whole, algorithm="EdDSA")
+    assert verify(token, key.public(), Policy(issuer=ISSUER, audience=AUDIENCE), now=now).subject == "theirs"

@@ -235,6 +235,22 @@ def test_metadata_that_is_not_the_issuers_is_refused(new_world, key, policy, ans
     assert len(world.sent) == 1
 
 
+def test_a_key_set_elsewhere_is_refused_with_what_to_say(new_world, key, policy):
+    # As Google's: its issuer is accounts.google.com, its keys are at www.googleapis.com.
+    world = new_world(discovering(metadata(jwks_uri="https://keys.example/jwks"), published(key)))
+    with pytest.raises(TokenRefused) as refusal:
+        world.one(verified(token(key), policy, RemoteKeys(ISSUER)))
+    assert "allow_hosts=['keys.example']" in refusal.value.fix
+
+
+def test_keys_without_an_algorithm_are_refused_with_what_to_say(new_world, policy):
+    rsa = Key.generate("RS256", kid="r")
+    entry = {name: value for name, value in rsa.to_jwk().items() if name != "alg"}
+    with pytest.raises(TokenRefused) as refusal:
+        new_world(published(entry)).one(verified(token(rsa), policy, RemoteKeys(ISSUER, URL)))
+    assert "alg='RS256'" in refusal.value.fix
+
+
 def test_metadata_may_point_to_a_host_that_was_allowed(new_world, key, policy):
     elsewhere = "https://keys.example/jwks"
     world = new_world(discovering(metadata(jwks_uri=elsewhere), published(key)))

@@ -255,3 +255,26 @@ def test_a_published_private_key_is_logged_as_an_alarm(issuer, verifier, caplog,
 def test_a_plan_that_asks_for_more_is_a_bug(issuer, verifier):
     with pytest.raises(TypeError, match="Load"):
         verifier._world.answer(Load("x"))
+
+
+def test_a_verifier_ends_the_transport_it_made_and_no_other(issuer):
+    with Transport() as given:
+        with tokens.Verifier(issuer.policy(), issuer.remote(), transport=given) as first:
+            assert first.verify(issuer.token())
+        with tokens.Verifier(issuer.policy(), issuer.remote(), transport=given) as second:
+            assert second.verify(issuer.token())
+    with tokens.Verifier(issuer.policy(), issuer.remote()) as own:
+        assert own.verify(issuer.token())
+    assert own.verify(issuer.token())  # what it knows, it knows
+
+
+async def test_an_async_verifier_ends_the_transport_it_made_and_no_other(issuer, clock):
+    # An open connection would be a ResourceWarning, and so an error.
+    async with tokens.AsyncVerifier(issuer.policy(), issuer.remote()) as own:
+        assert await own.verify(issuer.token())
+        clock.ahead = 0.8 * TTL
+        assert await own.verify(issuer.token())  # begins a fetch in the background, which ends with it
+    async with AsyncTransport() as given:
+        for _ in range(2):
+            async with tokens.AsyncVerifier(issuer.policy(), issuer.remote(), transport=given) as verifier:
+                assert await verifier.verify(issuer.token())

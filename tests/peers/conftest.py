@@ -112,11 +112,19 @@ def _registration(client: Client) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
+def _running() -> dict[str, subprocess.Popen[str]]:
+    return {}
+
+
+@pytest.fixture(scope="session")
 def start_oidc(
-    node: str, key_clients: list[Client], tmp_path_factory: pytest.TempPathFactory
+    node: str,
+    key_clients: list[Client],
+    tmp_path_factory: pytest.TempPathFactory,
+    _running: dict[str, subprocess.Popen[str]],
 ) -> Iterator[Callable[..., Oidc]]:
     """Return a starter of servers: start_oidc(access_token_ttl=60, port=0). They end with the session."""
-    running: list[subprocess.Popen[str]] = []
+    running = _running
 
     def start(*, access_token_ttl: int = 60, port: int = 0) -> Oidc:
         place = tmp_path_factory.mktemp("oidc")
@@ -133,16 +141,27 @@ def start_oidc(
                 stderr=stderr,
                 text=True,
             )
-        running.append(process)
+        running[f"starting in {place}"] = process  # so that it ends with the session, whatever it says
         issuer = json.loads(_ready_line(process, log))["issuer"]
+        running[issuer] = running.pop(f"starting in {place}")
         return Oidc(issuer, {client.id: client for client in (*BUILT_IN, *key_clients)}, log)
 
     yield start
-    for process in running:
-        process.terminate()
-        process.wait(10)
-        process.stdin.close()
-        process.stdout.close()
+    for process in running.values():
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait(10)
+    process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.fixture
+def stop_oidc(_running: dict[str, subprocess.Popen[str]]) -> Callable[[Oidc], None]:
+    """Return a stopper of servers that `start_oidc` started."""
+    return lambda oidc: _end(_running.pop(oidc.issuer))
 
 
 def _ready_line(process: subprocess.Popen[str], log: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from valetkey.tokens import Keys
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+NOT_NOW: Final = 503
+"""The status of reasons that say nothing of the token: its keys could not be had."""
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -120,6 +122,7 @@ class Demands:
     secret_ref: str
     jwks_url: str
     discover: bool
+    allow_private: bool
     alg: str
     issuer: str
     audience: tuple[str, ...]
@@ -153,7 +156,9 @@ class Demands:
         if self.jwks_url or self.discover:
             from valetkey.jose import RemoteKeys
 
-            return RemoteKeys(self.issuer, self.jwks_url or None, alg=self.alg or None)
+            return RemoteKeys(
+                self.issuer, self.jwks_url or None, alg=self.alg or None, allow_private=self.allow_private
+            )
         if not here:
             return None
         from valetkey.cli.signingkeys import read_keys
@@ -176,6 +181,7 @@ def _demands(command: C) -> C:
         click.option("--secret-ref", default="", metavar="REF", help="Where that secret is kept: vault:PATH#FIELD, …"),
         click.option("--jwks-url", default="", metavar="URL", help="Where the issuer publishes its keys."),
         click.option("--discover", is_flag=True, help="Find the issuer's keys by its metadata (RFC 8414, OpenID)."),
+        click.option("--allow-private", is_flag=True, help="Fetch keys from a private network too."),
         click.option("--alg", default="", help="What a key is for, where neither file nor key set says."),
         click.option("--issuer", default="", help="The issuer it must come from (iss)."),
         click.option("--audience", multiple=True, help="The audience it must be for (aud); of several, one."),
@@ -219,6 +225,7 @@ def explain(session: Session, demands: Demands) -> None:
     people: nothing it shows of a token that was refused may be trusted. The exit code is 8 if a check failed.
     """
     from valetkey import tokens
+    from valetkey.jose.reasons import REASONS
 
     policy = demands.policy() if demands.issuer or demands.audience else None
     keys, token = demands.keys(), demands.token()
@@ -226,8 +233,11 @@ def explain(session: Session, demands: Demands) -> None:
         if policy is None:
             raise InvalidInput("whose keys?", fix="give --issuer and --audience with --jwks-url or --discover")
         verifier = tokens.Verifier(policy, keys)
-        with suppress(TokenRefused):
+        try:
             verifier.verify(token)  # which fetches the keys
+        except TokenRefused as refusal:
+            if REASONS[refusal.reason].status == NOT_NOW:
+                raise  # of the keys, not of the token
         found = verifier.explain(token)
     else:
         found = tokens.explain(token, policy, keys)

@@ -20,12 +20,12 @@ Remembered: TypeAlias = tuple[object, float, float, Any]
 
 
 class Cache:
-    """Remember up to `size` verified tokens."""
+    """Remember up to `size` verified tokens, and two at least."""
 
-    __slots__ = ("old", "size", "young")
+    __slots__ = ("half", "old", "young")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.half = max(1, size // 2)
         self.young: dict[bytes, Remembered] = {}
         self.old: dict[bytes, Remembered] = {}
 
@@ -38,7 +38,7 @@ class Cache:
 
     def put(self, digest: bytes, entry: Remembered) -> None:
         """Remember an entry; forget the older half if the young one is full."""
-        if 2 * len(self.young) >= self.size:
+        if len(self.young) >= self.half:
             self.old, self.young = self.young, {}
         self.young[digest] = entry
 

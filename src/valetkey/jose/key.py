@@ -71,7 +71,7 @@ class Key:
         Raises KeyRefused: key_too_weak if it is shorter than the hash; key_not_symmetric if it parses as PEM, DER,
         JWK, an SSH key, a certificate, or the bare base64 of one.
         """
-        material = secret.encode() if isinstance(secret, str) else bytes(secret)
+        material = _as_bytes(secret, "a secret")
         return cls(material, _algorithm(material, alg), kid)
 
     @classmethod
@@ -82,7 +82,7 @@ class Key:
 
         Raises KeyRefused: key_invalid, key_too_weak, key_alg_mismatch.
         """
-        data = pem.encode() if isinstance(pem, str) else bytes(pem)
+        data = _as_bytes(pem, "a PEM block")
         if isinstance(password, str):
             password = password.encode()
         material = _read_pem(data, password)
@@ -203,6 +203,15 @@ class Key:
 
 def _cannot_sign(_message: bytes) -> NoReturn:
     raise key_refused("key_not_private", "this is only the public half of a key")
+
+
+def _as_bytes(given: object, what: str) -> bytes:
+    """Return text or bytes as bytes. Nothing else: `bytes(40)` would be a secret of forty zeros."""
+    if isinstance(given, str):
+        return given.encode("utf-8", "surrogatepass")
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return bytes(given)
+    raise key_refused("key_invalid", f"{what} is bytes or text, not {type(given).__name__}")
 
 
 def _checked_kid(kid: object) -> str:

@@ -47,7 +47,7 @@ class KeySet:
         skipped: tuple[str, ...] = (),
         allow_shared_kid: bool = False,
     ) -> None:
-        chosen = tuple(keys)
+        chosen = _as_keys(keys)
         _check(chosen, allow_shared_kid=allow_shared_kid)
         set_once = super().__setattr__
         set_once("_keys", chosen)
@@ -161,9 +161,21 @@ def as_keyset(keys: Any) -> KeySet:
     if isinstance(keys, KeySet):
         return keys
     if not isinstance(keys, Key):
-        raise config_error("the keys are neither a KeySet nor a Key", fix="RemoteKeys are for a Verifier")
+        raise config_error(
+            f"the keys are neither a KeySet nor a Key, but of type {type(keys).__name__}",
+            fix="Key.secret(…) or Key.from_pem(…), several as KeySet([…]); RemoteKeys are for a Verifier",
+        )
     alone: KeySet = keys.memo.setdefault(KeySet, KeySet([keys]))
     return alone
+
+
+def _as_keys(given: Any) -> tuple[Key, ...]:
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise config_error("a KeySet is made of a list of keys", fix="KeySet([key, …]), or KeySet.from_jwks(document)")
+    chosen = tuple(given)
+    if not all(isinstance(key, Key) for key in chosen):
+        raise config_error("a KeySet holds nothing but keys", fix="make each one by Key.from_pem or Key.from_jwk")
+    return chosen
 
 
 def _check(keys: tuple[Key, ...], *, allow_shared_kid: bool) -> None:

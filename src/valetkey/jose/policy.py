@@ -16,7 +16,7 @@ from valetkey.jose.algorithms import Checker
 from valetkey.jose.cache import CACHE_SIZE, Cache
 from valetkey.jose.header import DEFAULT_TYPES, HeaderRules, checked_algorithms, media_type
 from valetkey.jose.keyset import KeySet
-from valetkey.jose.reasons import config_error
+from valetkey.jose.reasons import config_error, shown
 from valetkey.jose.rules import NEVER, Quick, quick
 from valetkey.jose.signing import TOKEN_LIMIT
 
@@ -28,6 +28,9 @@ ISSUED_SKEW: Final = timedelta(seconds=30)
 
 MAX_LIFETIME: Final = timedelta(hours=24)
 """Longest `exp` - `iat` unless said otherwise; what large identity providers set for machine tokens at most."""
+
+
+_MAY_BE_NONE: Final = frozenset({"algorithms", "typ"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,6 +80,7 @@ class Policy:
     def __post_init__(self) -> None:
         self._check_times()
         settle = super().__setattr__
+        self._check_lists()
         settle("audiences", frozenset(_names(self.audience, "audience")))
         self._check_names()
         settle("scopes", _scopes(self.scope))
@@ -103,6 +107,12 @@ class Policy:
             try_all_keys=self.try_all_keys,
         )
 
+    def _check_lists(self) -> None:
+        for name in ("audience", "scope", "any_scope", "required", "algorithms", "typ"):
+            given: object = getattr(self, name)
+            if not isinstance(given, Iterable) and not (given is None and name in _MAY_BE_NONE):
+                raise config_error(f"{name} is neither a name nor a list of names", fix=f"Policy({name}='…')")
+
     def _check_names(self) -> None:
         if type(self.issuer) is not str or not self.issuer:
             raise config_error("the policy names no issuer", fix="Policy(issuer='https://…', audience='…')")
@@ -112,6 +122,14 @@ class Policy:
             raise config_error("the subject is not a string")
 
     def _check_times(self) -> None:
+        for name in ("leeway", "max_age", "max_lifetime"):
+            given = getattr(self, name)
+            if not isinstance(given, timedelta) and not (given is None and name != "leeway"):
+                fix = f"from datetime import timedelta; Policy({name}=timedelta(seconds={shown(given)}))"
+                raise config_error(f"{name} is not a timedelta", fix=fix)
+        sizes: tuple[object, ...] = (self.max_size, self.cache)
+        if not all(isinstance(size, int) for size in sizes):
+            raise config_error("max_size and cache are whole numbers")
         if not timedelta(0) <= self.leeway <= LEEWAY_MOST:
             raise config_error(f"the leeway must lie between 0 and {LEEWAY_MOST}")
         for name, value in (("max_age", self.max_age), ("max_lifetime", self.max_lifetime)):

@@ -98,7 +98,7 @@ class RemoteKeys:
         self.metadata_url = "" if url is not None else _checked_url(discovery_url(issuer), "issuer")
         self.max_stale = max_stale
         self.failures = 0
-        self.last_reason = ""
+        self._refusal: TokenRefused | None = None
         self._alg = alg
         self._allow_private = allow_private
         self._allow_hosts = frozenset(allow_hosts)
@@ -108,6 +108,20 @@ class RemoteKeys:
         self._found = ("", 0.0)
         self._flights: dict[int, tuple[object, float]] = {}
         self._turn = 0
+
+    @property
+    def last_reason(self) -> str:
+        """Return why the last fetch failed; empty if it did not."""
+        return "" if self._refusal is None else self._refusal.reason
+
+    def _without_keys(self) -> TokenRefused:
+        """Make the refusal of a token for want of keys, with what the last fetch found wrong; for one caller."""
+        found, message = self._refusal, f"no keys of {self.issuer} can be had now"
+        if found is None:
+            return refused("jwks_unavailable", message)
+        made = refused(found.reason, f"{message}: {found.message}", claim=found.claim)
+        made.expected, made.got, made.fix = found.expected, found.got, found.fix
+        return made
 
     # ── questions, answered at once ───────────────────────────────────────────────────────────────────────────
 
@@ -157,7 +171,7 @@ class RemoteKeys:
             if flight is not None or (not self._flights and self._known is known):
                 break
             yield from sleep(pause)
-        raise refused(self.last_reason or "jwks_unavailable", f"no keys of {self.issuer} can be had now")
+        raise self._without_keys()
 
     def newer(self, than: KeySet) -> Plan[KeySet | None]:
         """Return keys other than these, fetched if the cooldown allows; None if there are none."""
@@ -208,11 +222,11 @@ class RemoteKeys:
             yield from self._fetch_keys(moment)
         except TokenRefused as refusal:
             self.failures += 1
-            self.last_reason = refusal.reason
+            self._refusal = refusal.with_traceback(None)
             pause = min(COOLDOWN, FIRST_PAUSE * 2 ** min(self.failures - 1, 8))
             self._next_fetch = (yield from _seconds()) + pause
         else:
-            self.failures, self.last_reason = 0, ""
+            self.failures, self._refusal = 0, None
             self._next_fetch = (yield from _seconds()) + COOLDOWN
         finally:
             self._release(flight)
@@ -259,9 +273,7 @@ class RemoteKeys:
             raise refused("issuer_mismatch", "the jwks_uri of the metadata is not https", claim="jwks_uri") from None
         host, own = urlsplit(url).netloc, urlsplit(self.issuer).netloc
         if host != own and host not in self._allow_hosts:
-            raise refused(
-                "issuer_mismatch", "the metadata points to another host", claim="jwks_uri", expected=own, got=host
-            )
+            raise _elsewhere(own, host)
         self._found = (url, started + DISCOVERY_TTL)
         return url
 
@@ -302,7 +314,12 @@ class RemoteKeys:
                 allow_shared_kid=self._allow_shared_kid,
             )
         except KeyRefused as error:
-            raise refused("jwks_invalid", error.message, got=error.cause) from None
+            refusal = refused("jwks_invalid", error.message, got=error.cause)
+            if "key_alg_mismatch" in error.cause:  # Microsoft's keys, for one, name no algorithm
+                refusal.fix = (
+                    "if its keys name no algorithm, say which one the issuer documents: RemoteKeys(…, alg='RS256')"
+                )
+            raise refusal from None
 
     def __repr__(self) -> str:
         return f"<RemoteKeys of {self.issuer!r}>"
@@ -326,6 +343,12 @@ def verified(token: str | bytes, policy: Policy, remote: RemoteKeys) -> Plan[Cla
             raise
     moment = yield from _seconds()
     return verify(token, newer, policy, now=moment)
+
+
+def _elsewhere(own: str, host: str) -> TokenRefused:
+    found = refused("issuer_mismatch", "the metadata points to another host", claim="jwks_uri", expected=own, got=host)
+    found.fix = f"if the issuer's own documentation names that host, say RemoteKeys(…, allow_hosts=[{found.got!r}])"
+    return found
 
 
 def _seconds() -> Plan[float]:

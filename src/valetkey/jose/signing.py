@@ -57,8 +57,8 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
     `thumbprint=False` leaves out a `kid` that was not given, for verifiers that know the key by another name.
     Raises InvalidInput (code config_error) for what cannot be meant, KeyRefused if the key cannot sign.
     """
-    if not 0 <= now <= NEVER:
-        raise config_error("the time is not a number of seconds since 1970")
+    if type(key) is not Key or not 0 <= now <= NEVER:
+        raise _unusable(key)
     seconds = _DEFAULT_SECONDS if lifetime is LIFETIME else _seconds(lifetime, allow_long=allow_long_lifetime)
     issued = int(now)
     body = {
@@ -70,21 +70,26 @@ def sign(  # noqa: PLR0913  # one keyword for each claim of RFC 7519 and RFC 906
         "exp": issued + seconds,
         "jti": jti,
     }
-    if issuer is None or subject is None or type(audience) is not str or type(scope) is not str:
+    if not (type(issuer) is type(subject) is type(audience) is type(scope) is str):
         body = _settled(body)
     if claims is not None:
         _add(body, claims)
     head = key.memo.get(typ) if thumbprint else None
-    return _finish(key, head or key.head(typ, thumbprint=thumbprint), _json(body))
+    return _finish(key, head or key.head(typ, thumbprint=thumbprint), body)
 
 
 def sign_bytes(payload: bytes, key: Key, *, typ: str = "") -> str:
     """Return the JWS of any payload, in compact form (RFC 7515 section 3.1). It has no expiry: prefer `sign`."""
+    if type(key) is not Key:
+        raise _unusable(key)
     return _finish(key, key.head(typ), payload)
 
 
-def _finish(key: Key, head: bytes, payload: bytes) -> str:
-    message = head + encode(payload)
+def _finish(key: Key, head: bytes, payload: bytes | dict[str, Any]) -> str:
+    try:
+        message = head + encode(payload if type(payload) is bytes else _json(payload))
+    except UnicodeEncodeError:
+        raise config_error("a claim holds half a character (a lone surrogate)") from None
     token = message + b"." + encode(key.signer(message))
     if len(token) > TOKEN_LIMIT:
         raise config_error(
@@ -95,6 +100,10 @@ def _finish(key: Key, head: bytes, payload: bytes) -> str:
 
 
 def _seconds(lifetime: timedelta, *, allow_long: bool) -> int:
+    if not isinstance(lifetime, timedelta):
+        raise config_error(
+            "the lifetime is not a timedelta", fix="from datetime import timedelta; timedelta(minutes=15)"
+        )
     if lifetime <= timedelta(0):
         raise config_error("the lifetime is not positive")
     if lifetime > LIFETIME_MOST and not allow_long:
@@ -108,13 +117,32 @@ def _seconds(lifetime: timedelta, *, allow_long: bool) -> int:
 def _settled(body: dict[str, Any]) -> dict[str, Any]:
     """Return the claims without those not given, audience and scope in the form of their RFC."""
     body = {name: value for name, value in body.items() if value is not None}
+    for name in ("iss", "sub"):
+        if not isinstance(body.get(name, ""), str):
+            raise config_error(f"{name} is not a string", fix="verifiers refuse it otherwise (RFC 7519): str(…)")
     audience, scope = body.get("aud", ""), body.get("scope", "")
     if type(audience) is not str:
-        listed = list(audience)
+        listed = _texts(audience, "audience")
         body["aud"] = listed[0] if len(listed) == 1 else listed
     if type(scope) is not str:
-        body["scope"] = " ".join(scope)
+        body["scope"] = " ".join(_texts(scope, "scope"))
     return body
+
+
+def _texts(given: Any, what: str) -> list[str]:
+    listed = list(given) if isinstance(given, Iterable) else []
+    if not listed or not all(isinstance(text, str) for text in listed):
+        raise config_error(f"the {what} is neither a string nor a list of strings")
+    return listed
+
+
+def _unusable(given: object) -> Exception:
+    if type(given) is Key:
+        return config_error("the time is not a number of seconds since 1970")
+    return config_error(
+        f"the key is of type {type(given).__name__}",
+        fix="sign(Key.secret(…, alg='HS256'), …) or sign(Key.from_pem(…), …); claims are keyword arguments",
+    )
 
 
 def _add(body: dict[str, Any], claims: Mapping[Any, Any]) -> None:
