@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PEERS := tests/peers/node/node_modules/ready
 
+# Some images set it. Without bytecode every start compiles everything anew: `valetkey token` takes 0.4 s, not 0.1.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap peers run test simulate check format bench fuzz torture docs demo clean
 

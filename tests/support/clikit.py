@@ -58,6 +58,7 @@ class Program:
 
     def __init__(self) -> None:
         self.env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the hundreds of starts compiles all anew
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "valetkey", *arguments]
