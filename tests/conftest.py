@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from itertools import count
@@ -26,6 +27,11 @@ LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 HOMES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
 
 CHANGES_BEHAVIOUR = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "no_color", "force_color", "browser"}
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Shells start what is to run in the background deaf to Ctrl-C, and programs inherit that: tests send it to some.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

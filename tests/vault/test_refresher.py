@@ -157,9 +157,9 @@ def test_a_host_that_hangs_leaves_room_for_the_others(vault, sandbox):
     with Sandbox(access_lifetime=600) as other:
         described = quick_app(other)
         vault.add_app(msgspec.structs.replace(described, name="fine"))
-        crowd(vault, sandbox, 12, expires_in=30)
+        crowd(vault, sandbox, 6, expires_in=30)
         crowd(vault, other, 30, expires_in=30, app="fine")
-        sandbox.slow_next(0.3, n=12)
+        sandbox.slow_next(1.0, n=6)  # long beside what the others take, on a busy machine too
         order: list[str] = []
         vault.keep(once=True, concurrency=4, report=lambda kept: order.append(kept.subject.split("/")[0]))
     assert Counter(order)["fine"] == 30
