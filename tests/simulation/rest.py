@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from simulation.callers import get, obtained
+from simulation.house import ROTATES, START
 from simulation.knowledge import Violation, refresh_of
 from simulation.telling import tell_all
 from valetkey.vault.judge import Demand
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 QUIET: Final = 800.0
 """Seconds after which every backoff and every lease is over: the longest backoff is 300, the longest Retry-After 90."""
 
+ASKING: Final = 120.0
+"""Seconds that asking for every token may take."""
+
 
 def come_to_rest(engine: Engine) -> None:
     """Let the clocks agree, start every replica, ask for every token; raises Violation."""
@@ -31,6 +35,7 @@ def come_to_rest(engine: Engine) -> None:
     engine.run()
     for force in (False, True):
         engine.now += QUIET + 2 * skew
+        engine.now += _past_rotation(engine.now)
         for place in engine.world.places:
             for replica in engine.replicas:
                 _ask(engine, replica.number, place, force=force)
@@ -43,6 +48,16 @@ def come_to_rest(engine: Engine) -> None:
         if replica.folder:
             raise Violation("no_rest", f"still spilled: {', '.join(replica.folder)}")
     tell_all(engine)
+
+
+def _past_rotation(moment: float) -> float:
+    """Return how long to wait so that no client secret is rotated while the vault comes to rest.
+
+    A secret that is rotated just after it was fetched is refused until it may be fetched again: trouble of half a
+    minute, which ends by itself and is no rest.
+    """
+    left = ROTATES - (moment - START) % ROTATES
+    return left + 1.0 if left < ASKING else 0.0
 
 
 def _ask(engine: Engine, number: int, place: str, *, force: bool) -> None:
