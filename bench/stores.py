@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.rows import Row, best, pin
+from valetkey.audit.chain import ChainKey
+from valetkey.audit.recorder import Recorder
 from valetkey.run import run
 from valetkey.values import Entry, Secret
 from valetkey.vault.desk import Desk
@@ -123,7 +125,9 @@ def opened(store: Store, count: int) -> list[str]:
 
 def token(store: Store) -> Callable[[str], object]:
     """Return what `vault.token` does for a connection it has not opened within the last second."""
-    world = VaultWorld(store=store, transport=lambda: None)  # nothing is sent: the tokens are fresh
+    key = ChainKey(b"a-vault!", Secret("11" * 32), Secret("22" * 32))
+    audit = Recorder(store.ledger, lambda: key, clock=lambda: datetime.now(UTC), actor="bench")
+    world = VaultWorld(store=store, transport=lambda: None, audit=audit)  # nothing is sent: the tokens are fresh
     return lambda one: run(peek(DESK, one, Demand()), world)
 
 

@@ -26,7 +26,7 @@ def apps(inside, *place):
 
 def test_a_vault_moves_to_a_database_and_back(inside, filled, postgres):
     there = inside("vault", "copy", str(filled), postgres, "--json")
-    assert (there.code, there.json["records"]) == (0, 2), there.err
+    assert (there.code, there.json["records"]) == (0, 3), there.err
     assert apps(inside) == "vault_not_in_use"
     assert apps(inside, "--vault", postgres) == ["google"]
     back = inside("vault", "copy", postgres, f"sqlite:{filled}")
@@ -61,7 +61,7 @@ def test_the_short_way_to_a_token_refuses_a_password_too(valetkey, canary):
 
 def test_a_backup_is_verified_and_restored(inside, filled, tmp_path):
     file = tmp_path / "backup.db"
-    assert inside("vault", "backup", str(file), "--json").json["records"] == 2
+    assert inside("vault", "backup", str(file), "--json").json["records"] == 3
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 or os.name != "posix"
     verified = inside("vault", "restore", "--verify", str(file))
     assert (verified.code, "nothing was replaced" in verified.err) == (0, True)
@@ -77,7 +77,7 @@ def test_a_backup_is_verified_and_restored(inside, filled, tmp_path):
 
 def test_check_counts_what_it_opened(inside, filled):
     done = inside("vault", "check", "--json")
-    assert (done.json["records"], done.json["vault"]) == (2, str(filled))
+    assert (done.json["records"], done.json["vault"]) == (3, str(filled))
     assert "records" in inside("vault", "check").out
 
 

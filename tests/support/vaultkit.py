@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from valetkey.audit.chain import ChainKey
+from valetkey.audit.ledger import ROSTER, Head, Query
+from valetkey.audit.line import Line
+from valetkey.audit.recorder import Recorder
 from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap, Want
 from valetkey.providers.schema import Api, Asking, Endpoints, Provider, Refresh
 from valetkey.run import run
@@ -129,6 +134,27 @@ class FakeWorld:
         if want != "previous":
             self.known[reference] = secret
         return Resolved(secret)
+
+
+def a_recorder(store, clock=lambda: START) -> Recorder:
+    """Return what writes an audit log with a key of its own."""
+    key = ChainKey(b"a-vault!", Secret("11" * 32), Secret("22" * 32))
+    return Recorder(store.ledger, lambda: key, clock=clock, actor="test:me")
+
+
+def lines_of(store, limit: int = 10_000) -> list[Line]:
+    """Return the last lines of a store's audit log, oldest first, without where each process begins."""
+    return [line for line in store.ledger.find(Query(), limit) if line.kind != "audit.begun"]
+
+
+def append(store, *lines: Line) -> None:
+    """Write lines to a store as they are, without a true chain."""
+    there = store.ledger.head("w")
+    if there is None:
+        there = Head("w", 1, 0, b"", b"")
+        assert store.ledger.enroll(there, Head(ROSTER, 0, 1, b"", b""), 0)
+    made = [replace(line, writer="w", number=there.number + step) for step, line in enumerate(lines, 1)]
+    assert store.ledger.append(made, there._replace(number=made[-1].number), there.number)
 
 
 def put(desk: Desk, world: FakeWorld, *records: App | Connection) -> None:

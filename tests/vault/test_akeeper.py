@@ -205,7 +205,7 @@ async def test_the_whole_face_works_without_blocking_the_loop(tmp_path, keepers,
         assert [info.name for info in await vault.connections("ci")] == ["ci/build"]
         assert (await vault.connection("sb/bob")).refreshes == 2
         assert (await vault.app("sb")).client_id == "sandbox-web"
-        assert (await vault.events(1))[0].kind == "refresh.finished"
+        assert "refresh.finished" in {line.kind for line in await vault.events()}
         assert await vault.disconnect("sb/bob") == "revoked"
         with pytest.raises(NotFound):
             await vault.token("sb/bob")

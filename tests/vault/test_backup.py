@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from valetkey.audit.ledger import Query
+from valetkey.effects import Event
 from valetkey.errors import (
     AlreadyExists,
     InvalidInput,
@@ -28,7 +30,7 @@ from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.opening import open_world
 from valetkey.vault.places import Place
 from valetkey.vault.stores.bulk import bulk_of
-from vaultkit import START, a_connection, an_app
+from vaultkit import START, a_connection, an_app, lines_of
 
 T0 = START.timestamp()
 COUNT = 30
@@ -62,6 +64,7 @@ def filled(place):
     for number in range(COUNT):
         sealed = desk.seal_connection(a_connection(label=f"user{number:03}", refresh=f"refresh-{number}"), T0)
         assert world.store.swap(f"connection/acme/user{number:03}", 0, sealed)
+        world.audit.note(Event("connection.created", f"acme/user{number:03}"))
     return desk, world
 
 
@@ -86,7 +89,7 @@ def damaged(copy):
 
 def test_a_backup_is_one_file_for_its_owner_that_holds_everything(place, copy):
     filled(place)[1].store.close()
-    assert backup.backup(place, copy) == COUNT + 2
+    assert backup.backup(place, copy) == COUNT + 3
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert [file.name for file in copy.parent.iterdir() if file.is_file()] == ["backup.db"]
     assert content(Place.of(copy)) == content(place)
@@ -202,7 +205,7 @@ def test_a_restored_vault_is_as_it_was_and_what_it_replaced_is_kept(place, copy)
     assert again.store.swap("connection/acme/user007", held.version, held) is False
     assert again.store.swap("anew", 0, held)
     assert again.store.load("anew").version > newest
-    assert again.store.lines(1)[0].kind == "vault.restored"
+    assert lines_of(again.store, 1)[0].kind == "vault.restored"
     again.store.close()
 
 
@@ -258,7 +261,7 @@ def test_verifying_says_what_is_in_a_backup(place, copy):
     filled(place)[1].store.close()
     backup.backup(place, copy)
     checked, _ = backup.verify(copy, place)
-    assert (checked.records, sum(checked.states.values())) == (COUNT + 2, COUNT)
+    assert (checked.records, sum(checked.states.values())) == (COUNT + 3, COUNT)
     assert checked == backup.check(place)
 
 
@@ -311,7 +314,7 @@ BAD = [
 def state_of(place):
     store = place.open(create=False)
     try:
-        return {name: store.load(name) for name in store.names("", "", 10_000)}, store.lines(1000)
+        return {name: store.load(name) for name in store.names("", "", 10_000)}, store.ledger.find(Query(), 1000)
     finally:
         store.close()
 

@@ -31,7 +31,7 @@ from valetkey.vault.records import App, Trouble
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.world import VaultWorld
-from vaultkit import START, a_connection, a_provider, an_app, connect, refusal, tokens_answer
+from vaultkit import START, a_connection, a_provider, a_recorder, an_app, connect, refusal, tokens_answer
 
 T0 = START.timestamp()
 RECORD = "connection/acme/alice"
@@ -77,7 +77,11 @@ class Scene:
 
     def keeper(self):
         world = VaultWorld(
-            store=self.store, transport=lambda: self, spills=self.spills, actor="test", clock=lambda: self.now
+            store=self.store,
+            transport=lambda: self,
+            spills=self.spills,
+            audit=a_recorder(self.store, self.clock),
+            clock=self.clock,
         )
         return Keeper(self.desk, world)
 
@@ -414,8 +418,9 @@ def test_an_app_is_shown_with_everything_but_its_secrets(scene, keeper):
 
 def test_the_log_is_shown_the_oldest_first(scene, keeper):
     keeper.refresh("acme/alice")
-    assert [line.kind for line in keeper.events()] == ["refresh.started", "refresh.finished"]
-    assert [line.kind for line in keeper.events(1)] == ["refresh.finished"]
+    told = ["audit.begun", "refresh.started", "refresh.finished", "token.handed_out"]
+    assert [line.kind for line in keeper.events()] == told
+    assert [line.kind for line in keeper.events(1)] == told[-1:]
     assert keeper.events()[0].actor.startswith("test:")
 
 
@@ -543,7 +548,7 @@ def test_a_first_consent_that_was_spilled_comes_home_when_it_is_asked_for(tmp_pa
     """The store was down when a person consented; the process lives on, and the store is up again."""
     store = MemoryStore()
     spills = SpillFolder(tmp_path / "spill")
-    world = VaultWorld(store=store, transport=lambda: None, spills=spills, clock=lambda: START)
+    world = VaultWorld(store=store, transport=lambda: None, spills=spills, audit=a_recorder(store), clock=lambda: START)
     keeper = Keeper(desk, world)
     keeper.add_app(an_app())
     spills.put(RECORD, desk.seal_connection(a_connection(), T0))

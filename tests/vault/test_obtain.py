@@ -18,7 +18,7 @@ from valetkey.vault.records import Lease
 from valetkey.vault.renew import obtain, peek
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.world import VaultWorld
-from vaultkit import START, FakeWorld, a_connection, an_app, drive, held, put, tokens_answer
+from vaultkit import START, FakeWorld, a_connection, a_recorder, an_app, drive, held, put, tokens_answer
 
 T0 = START.timestamp()
 RECORD = "connection/acme/alice"
@@ -138,6 +138,7 @@ def test_an_assertion_needs_somebody_to_speak_for(desk):
 
 
 def test_a_world_without_a_folder_for_spilled_tokens_has_none(desk):
-    world = VaultWorld(store=MemoryStore(), transport=lambda: None)
+    store = MemoryStore()
+    world = VaultWorld(store=store, transport=lambda: None, audit=a_recorder(store))
     assert list(world.spilled()) == []
     world.unspill(RECORD)

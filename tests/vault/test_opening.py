@@ -18,7 +18,7 @@ from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.opening import default_path, open_world
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.sqlite import SqliteStore
-from vaultkit import START, a_connection, an_app
+from vaultkit import START, a_connection, an_app, lines_of
 from vaultprocs import make_vault, together
 
 RECORD = "connection/acme/alice"
@@ -240,7 +240,7 @@ def renewed(connection, number=2, **changes):
 def held(path):
     desk, world = opened(path)
     entry = world.store.load(RECORD)
-    kinds = [line.kind for line in world.store.lines(10)]
+    kinds = [line.kind for line in lines_of(world.store, 10)]
     world.store.close()
     return None if entry is None else desk.connection("acme/alice", entry), kinds
 

@@ -16,12 +16,14 @@ import pytest
 
 from postgreskit import Between, named
 from valetkey.audit.line import Line
+from valetkey.effects import Event
 from valetkey.errors import InvalidInput, StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
 from valetkey.vault.places import Place, holds_password, spoken
 from valetkey.vault.stores import postgres as module
 from valetkey.vault.stores.postgres import MOST_CONNECTIONS, PostgresStore
 from valetkey.vault.stores.postgres_schema import SCHEMA_VERSION
+from vaultkit import a_recorder, append, lines_of
 from vaultprocs import count_up, forked, make_store, together
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -113,9 +115,16 @@ def test_a_change_that_others_made_meanwhile_is_not_taken_for_ours(between, post
 @LOST
 def test_a_line_of_the_audit_log_is_written_once(between, lost):
     store, wire = between
+    recorder = a_recorder(store)
     wire.lose(lost)
-    store.append(LINE)
-    assert (wire.lost, store.lines(10)) == (1, [LINE])
+    recorder.note(Event("app.added", "acme"))  # where the writer enrolls
+    wire.lose(lost)
+    recorder.note(Event("refresh.started", "acme/a"))
+    recorder.note(Event("refresh.finished", "acme/a"))
+    assert (wire.lost, [line.kind for line in lines_of(store)]) == (
+        2,
+        ["app.added", "refresh.started", "refresh.finished"],
+    )
 
 
 @LOST
@@ -247,7 +256,7 @@ def test_a_server_that_is_away_is_said_to_be(postgres_own, monkeypatch):
     store = PostgresStore.open(postgres_own.url, create=True)
     store.swap("a", 0, SOME)
     postgres_own.stop()
-    for ask in (lambda: store.load("a"), lambda: store.swap("b", 0, SOME), lambda: store.append(LINE)):
+    for ask in (lambda: store.load("a"), lambda: store.swap("b", 0, SOME), store.ledger.heads):
         with pytest.raises(StoreUnavailable, match="nobody answers there") as refused:
             ask()
         assert refused.value.fix
@@ -389,8 +398,8 @@ def test_a_migration_that_ended_half_way_is_finished_by_the_next_start(postgres)
     sql(postgres, "DROP TABLE valetkey_audit")
     sql(postgres, "UPDATE valetkey_meta SET version = 0")
     store = PostgresStore.open(postgres, create=True)
-    store.append(LINE)
-    assert store.lines(1) == [LINE]
+    append(store, LINE)
+    assert [line.kind for line in lines_of(store)] == [LINE.kind]
     store.close()
 
 

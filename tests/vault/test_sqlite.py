@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -17,6 +18,8 @@ from valetkey.errors import StoreUnavailable, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
 from valetkey.vault.stores import sqlite
 from valetkey.vault.stores.sqlite import SqliteStore
+from valetkey.vault.stores.sqlite_schema import APPLICATION_ID, SCHEMA
+from vaultkit import append, lines_of
 from vaultprocs import count_up, forked, make_store, together
 
 SOME = Entry("active", b"sealed")
@@ -515,3 +518,21 @@ def test_a_file_of_another_user_is_no_weather(tmp_path, monkeypatch):
     with pytest.raises(VaultUnreadable, match="permission denied") as refused:
         SqliteStore.open(tmp_path / "vault.db", create=False)
     assert refused.value.exit_code == 7
+
+
+def test_a_vault_from_before_the_chains_is_brought_along_and_its_lines_stay_readable(tmp_path):
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        for statement in SCHEMA:
+            old.execute(statement)
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+        old.execute("INSERT INTO audit VALUES (1, 0, 'cli:me', 'app.added', 'acme', 'ok', '', '{}')")
+    path.chmod(0o600)
+    store = SqliteStore.open(path, create=False)
+    assert [(line.kind, line.number, line.writer) for line in lines_of(store)] == [("app.added", 0, "")]
+    append(store, lines_of(store)[0])
+    assert len(lines_of(store)) == 2
+    store.close()
+    SqliteStore.open(path, create=False).close()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from valetkey.audit.ledger import Query
 from valetkey.audit.line import Line
 from valetkey.values import Entry
 from valetkey.vault.stores.hashicorp import SCHEME, HashiCorpStore
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.stores.postgres import PostgresStore
 from valetkey.vault.stores.sqlite import SqliteStore
+from vaultkit import append, lines_of
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SOME = Entry("active", b"sealed")
@@ -210,8 +213,8 @@ def test_what_lies_before_the_prefix_does_not_begin_the_page(store):
 
 def test_a_limit_of_nothing_gives_nothing(store):
     fill(store, "a", due_at=NOON)
-    store.append(Line(NOON, "cli:me", "app.added", "a"))
-    assert (store.names("", "", 0), store.due("", NOON, 0), store.lines(0)) == ([], [], [])
+    append(store, Line(NOON, "cli:me", "app.added", "a"))
+    assert (store.names("", "", 0), store.due("", NOON, 0), store.ledger.find(Query(), 0)) == ([], [], [])
 
 
 def test_what_is_due_comes_the_longest_due_first_and_by_name_among_equals(store):
@@ -248,21 +251,22 @@ def line(number):
 def test_lines_are_kept_in_the_order_they_were_written(store):
     # The order of writing, and not of the clock, which may be set back.
     for number in (3, 1, 2):
-        store.append(line(number))
-    assert [kept.subject for kept in store.lines(10)] == ["acme/3", "acme/1", "acme/2"]
+        append(store, line(number))
+    assert [kept.subject for kept in lines_of(store, 10)] == ["acme/3", "acme/1", "acme/2"]
 
 
 def test_the_last_lines_are_given_the_oldest_of_them_first(store):
     for number in range(5):
-        store.append(line(number))
-    assert [kept.subject for kept in store.lines(2)] == ["acme/3", "acme/4"]
+        append(store, line(number))
+    assert [kept.subject for kept in lines_of(store, 2)] == ["acme/3", "acme/4"]
 
 
 def test_a_line_is_given_back_as_it_was_written(store):
     told = Line(NOON, "cli:jürgen", "refresh.failed", "acme/a", "failed", "invalid_grant", {"attempt": "q\"'\n日本"})
-    store.append(told)
-    assert store.lines(1) == [told]
-    assert store.lines(1)[0].to_dict()["detail"] == {"attempt": "q\"'\n日本"}
+    append(store, told)
+    kept = lines_of(store, 1)[0]
+    assert kept == replace(told, writer="w", number=1)
+    assert lines_of(store, 1)[0].to_dict()["detail"] == {"attempt": "q\"'\n日本"}
 
 
 # ── many callers ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -69,7 +69,7 @@ def reopen(session: Session, *, force: bool) -> None:
             cause="two vaults that renew the same refresh tokens end each other's grants",
             fix="`valetkey vault reopen --force`, once you know",
         )
-    use_again(place)
+    use_again(place, key_file=_key_file(session))
     if session.json:
         out_json({"vault": place.shown, "state": "in use"})
     else:

@@ -68,10 +68,13 @@ class Carrier:
             self._decided = (credential, target, lines)
         else:
             _say_unbound(self.name, target, credential.hosts)
+            credential.told(credential.token, target.host, "host_not_allowed")
             return None
         if "Authorization" in own:
             _say_kept(self.name, target)
+            credential.told(credential.token, target.host, "authorization_kept")
             return None
+        credential.told(credential.token, target.host, "")
         return lines if len(lines) == 1 else rule.missing(lines, own)
 
     def another(self, source: Source, credential: Credential, target: Target) -> Credential | None:

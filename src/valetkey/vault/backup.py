@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from valetkey.audit.line import Line
 from valetkey.effects import Event
 from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing, VaultUnreadable
 from valetkey.vault import names
+from valetkey.vault.auditing import recorder_of
 from valetkey.vault.copying import Progress, key_for, keyring_row, open_all, open_keyring, opened, quiet
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
@@ -81,7 +81,7 @@ def restore(file: Path, place: Place, *, key_file: Path | None = None, progress:
     aside = _into_file(file, place.path, highest) if place.path is not None else _into_database(file, place, progress)
     with opened(place, create=False) as store:
         event = Event("vault.restored", "vault", detail={"backup": str(file), "aside": str(aside or "")})
-        store.append(Line.of(event, datetime.now(UTC), "cli"))
+        recorder_of(store, open_keyring(place, row, kept), actor="cli").note(event)
     return Restored(checked, aside, kept)
 
 
@@ -179,6 +179,7 @@ def _write(tables: Bulk, draft: Path, progress: Progress) -> int:
         for lines in _line_pages(tables):
             with new.writing():
                 new.put_lines(lines)
+        new.put_heads(tables.heads())
         new.raise_floor(tables.floor())
         new.mark(BACKUP, frozen=False)
         store.close()
@@ -314,6 +315,7 @@ def _into_database(file: Path, place: Place, progress: Progress) -> Path | None:
             progress("restoring", done, total)
         for lines in _line_pages(old):
             new.put_lines(lines)
+        new.put_heads_within(old.heads())
         new.raise_floor(old.floor() + highest)
     return aside
 

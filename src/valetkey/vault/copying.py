@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from valetkey.effects import note
+from valetkey.audit.recorder import Recorder
+from valetkey.effects import Event
 from valetkey.errors import AlreadyExists, InvalidInput, VaultDamaged, VaultMissing
-from valetkey.run import run
 from valetkey.vault import names
+from valetkey.vault.auditing import recorder_of
 from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
@@ -80,20 +81,27 @@ def copy(
         move = _Move(old, new, keyring.sealer(), progress)
         unfinished = _fit(row, new, source, target)
         kept = key_for(target, keyring.vault_id, KeyFile.read(str(key_file or source.key_path(keyring.vault_id))))
+        here = recorder_of(store, keyring, actor="cli")
         if unfinished:
+            if row.state != MOVING:
+                _tell("vault.move_started", source, target, here)  # and the log's key is made while one can be
             _begin(new, row)
             move.records(checked=True)
             old.mark(MOVING, frozen=True)
             _finish(move)
         spills = SpillFolder(source.spill_path(keyring.vault_id))
-        there = VaultWorld(store=target_store, transport=_no_transport, spills=spills, actor="cli")
+        beyond = recorder_of(target_store, keyring, actor="cli")
+        there = VaultWorld(store=target_store, transport=_no_transport, spills=spills, audit=beyond)
         _bring_late(move, Desk(keyring.sealer()), there, sleep)
         new.mark(USED, frozen=False)
         old.mark(MOVED, frozen=True)
-        here = VaultWorld(store=store, transport=_no_transport, actor="cli")
-        for world in (there, here):
-            run(note("vault.moved", "vault", source=source.shown, target=target.shown), world)
+        _tell("vault.moved", source, target, beyond, here)
         return Copied(move.total, move.lines, move.written, kept)
+
+
+def _tell(kind: str, source: Place, target: Place, *recorders: Recorder) -> None:
+    for recorder in recorders:
+        recorder.note(Event(kind, "vault", detail={"source": source.shown, "target": target.shown}))
 
 
 def _bring_late(move: _Move, desk: Desk, there: VaultWorld, sleep: Callable[[float], None]) -> None:
@@ -105,15 +113,15 @@ def _bring_late(move: _Move, desk: Desk, there: VaultWorld, sleep: Callable[[flo
     bring_home(desk, there)
 
 
-def reopen(place: Place) -> None:
+def reopen(place: Place, *, key_file: Path | None = None) -> None:
     """Use a vault again that was moved; right only where the place it was moved to was never used."""
     with opened(place, create=False) as store, bulk_of(store) as tables:
         row = keyring_row(tables, place)
         if row.state not in {MOVED, MOVING}:
             raise InvalidInput(f"the vault in {place.shown} was not moved", fix="there is nothing to do")
+        keyring = open_keyring(place, row, key_file)
         tables.mark(USED, frozen=False)
-        world = VaultWorld(store=store, transport=_no_transport, actor="cli")
-        run(note("vault.reopened", "vault", place=place.shown), world)
+        recorder_of(store, keyring, actor="cli").note(Event("vault.reopened", "vault", detail={"place": place.shown}))
 
 
 class _Move:
@@ -156,12 +164,13 @@ class _Move:
             last = page[-1].id if len(page) == PAGE else None
             there = self.new.lines_between(after, last)
             with self.new.writing():
+                self.new.drop_lines(number for number, line in there.items() if line not in page)
                 self.new.put_lines(line for line in page if there.get(line.id) != line)
-                self.new.drop_lines(there.keys() - {line.id for line in page})
             self.lines += len(page)
             if last is None:
-                return
+                break
             after = last
+        self.new.put_heads(self.old.heads())
 
     def compare(self) -> None:
         """Open every record of the copy and compare it with the source; raises VaultDamaged."""
@@ -181,6 +190,8 @@ class _Move:
     def compare_audit(self) -> None:
         """Compare the audit logs; raises VaultDamaged."""
         after = 0
+        if self.old.heads() != self.new.heads():
+            raise VaultDamaged("the heads of the audit log were not copied", fix="give the same command again")
         while True:
             page = self.old.lines(after)
             if page != self.new.lines(after):

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -32,7 +33,9 @@ class Flights:
             if flying is None:
                 flying = Future()
                 flying.set_running_or_notify_cancel()  # from here on nobody can cancel it
-                thread = threading.Thread(target=self._fly, args=(key, work, flying), name="valetkey", daemon=False)
+                # In the caller's context: the audit log says on whose behalf this is done.
+                flown = (self._fly, key, work, flying)
+                thread = threading.Thread(target=copy_context().run, args=flown, name="valetkey", daemon=False)
                 self._flying[key] = flying
                 try:
                     thread.start()

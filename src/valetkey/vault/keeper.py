@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
+from valetkey.audit.ledger import Query
 from valetkey.audit.line import Line
+from valetkey.audit.who import WHO
 from valetkey.effects import Plan
 from valetkey.errors import InvalidInput, NotFound, ValetkeyError, VaultDamaged, VaultUnreadable
 from valetkey.providers.schema import GrantName
@@ -28,11 +30,13 @@ from valetkey.vault.disconnect import Revocation, disconnect
 from valetkey.vault.flights import Flights
 from valetkey.vault.forecast import Forecast, secret_forecast
 from valetkey.vault.judge import Demand, Serve
+from valetkey.vault.names import part_of
 from valetkey.vault.notices import Listener, Outcome
 from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.records import App, Connection
 from valetkey.vault.recover import bring_home
 from valetkey.vault.renew import obtain, peek
+from valetkey.vault.telling import Teller
 from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, damaged_info, hosts_of
 from valetkey.vault.world import VaultWorld
 
@@ -47,19 +51,8 @@ REMEMBERED_SECONDS: Final = 1.0
 REMEMBERED_MOST: Final = 4096
 """Opened tokens held in memory at once; a server with more connections asks the store again."""
 
-PART_LIMIT: Final = 512
-"""Most characters of a resource or audience: they are kept with the connection, one token each."""
-
 PAGE: Final = 500
 SWEPT: Final = 20
-
-
-def part_of(part: str, resource: str, audience: str) -> str:
-    """Return the name of the token that is wanted; raises InvalidInput for more than one wish, or a nameless one."""
-    named = [word for word in (part, resource and f"resource={resource}", audience and f"audience={audience}") if word]
-    if len(named) > 1 or "=" in part or any(len(word) > PART_LIMIT or not word.isprintable() for word in named):
-        raise InvalidInput("this names no token of a connection", fix="give one of part, resource and audience")
-    return named[0] if named else ""
 
 
 class Keeper:
@@ -69,8 +62,9 @@ class Keeper:
         self._desk = desk
         self._world = world
         self._flights = Flights()
-        self._held: dict[str, tuple[float, Token]] = {}
+        self._held: dict[str, tuple[float, Token, Callable[[], object]]] = {}
         self._grips: dict[str, tuple[float, Credential]] = {}
+        self._teller = Teller(world.audit)
 
     # ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -84,40 +78,43 @@ class Keeper:
         Raises NotFound, NotConnected, NeedsReconnect, InsufficientScope, Revoked, Weather or ClientRefused.
         """
         if not (scopes or part or resource or audience):
-            held = self._held.get(name)
-            if held is not None and time.monotonic() < held[0]:
-                return held[1]
-            return self._remember(name, self._served(name, Demand()))
-        part = part_of(part, resource, audience)
-        return self._remember(name, self._served(name, Demand(scopes=tuple(scopes), part=part)), part)
+            held = self.remembered(name)
+            return held if held is not None else self._given(name, Demand())
+        return self._given(name, Demand(scopes=tuple(scopes), part=part_of(part, resource, audience)))
 
     def remembered(self, name: str) -> Token | None:
-        """Return a token opened within the last second, without touching the store."""
+        """Return a token opened within the last second, without touching the store; that it was given is counted."""
         held = self._held.get(name)
-        return held[1] if held is not None and time.monotonic() < held[0] else None
+        if held is None or time.monotonic() >= held[0]:
+            return None
+        # The way of a thousand calls a second may only count.
+        held[2]() if WHO.get() is None else self._teller.handed_out(name, held[1])
+        return held[1]
 
     def renewed(self, name: str, rejected: Token) -> Token:
         """Return a token other than `rejected`, which an API has just refused with 401; raises as `token` does."""
         self._held.pop(name, None)
         self._grips.pop(name, None)
-        return self._remember(name, self._served(name, Demand(rejected=rejected.fingerprint())))
+        return self._given(name, Demand(rejected=rejected.fingerprint()))
 
     def refresh(self, name: str) -> Token:
         """Renew now, whether it is time or not, and return the new token."""
         self._held.pop(name, None)
         self._grips.pop(name, None)
-        return self._remember(name, self._served(name, Demand(force=True)))
+        return self._given(name, Demand(force=True))
 
     def credential(self, name: str) -> Credential:
         """Return what an injector needs: a fresh token, the hosts it may go to, and how it is written."""
         grip = self.remembered_credential(name)
         if grip is not None:
             return grip
-        token = self.token(name)
+        token = self._given(name, Demand(), injects=True)
         connection = self._connection(name)
         app = self._run(load_app(self._desk, connection.app))
         provider = self._desk.provider(app)
-        made = Credential(token, hosts_of(connection, app, provider), provider.api.scheme, dict(provider.api.headers))
+        hosts = hosts_of(connection, app, provider)
+        scheme, headers = provider.api.scheme, dict(provider.api.headers)
+        made = Credential(token, hosts, scheme, headers, self._teller.injecting(name, token))
         self._grips[name] = (time.monotonic() + REMEMBERED_SECONDS, made)
         return made
 
@@ -146,15 +143,21 @@ class Keeper:
         self._world.reserve()
         return self._run(obtain(self._desk, name, demand))
 
-    def _remember(self, name: str, served: Serve, part: str = "") -> Token:
-        if part:
-            return served.token  # the store is asked each time: the memory is for what is asked for most
+    def _given(self, name: str, demand: Demand, *, injects: bool = False) -> Token:
+        """Return the token that is wanted, remember it, and tell the audit log who had it, or why nobody had."""
+        try:
+            served = self._served(name, demand)
+        except ValetkeyError as refusal:
+            self._teller.refused(name, refusal, demand.part)
+            raise
+        use = (self._teller.later if injects else self._teller.handed_out)(name, served.token, demand.part)
         fresh_for = served.fresh_until - self._world.clock().timestamp()
-        if fresh_for > 0:
+        if fresh_for > 0 and not demand.part:  # the memory is for what is asked for most
             if len(self._held) >= REMEMBERED_MOST:
                 self._held.clear()
                 self._grips.clear()
-            self._held[name] = (time.monotonic() + min(REMEMBERED_SECONDS, fresh_for), served.token)
+            until = time.monotonic() + min(REMEMBERED_SECONDS, fresh_for)
+            self._held[name] = (until, served.token, use)
         return served.token
 
     def fly(self, key: tuple[object, ...], plan: Plan[T]) -> Future[T]:
@@ -224,7 +227,8 @@ class Keeper:
 
     def events(self, limit: int = 50) -> list[Line]:
         """Return the last lines of the audit log, oldest first."""
-        return self._world.store.lines(limit)
+        self._world.audit.flush()
+        return self._world.store.ledger.find(Query(), limit)
 
     # ── apps ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -354,8 +358,9 @@ class Keeper:
         return sum(self._run(connect.forget_expired(record)) for record in due)
 
     def close(self) -> None:
-        """Wait for what is under way, then let go of the store."""
+        """Wait for what is under way, write what waits for the audit log, then let go of the store."""
         self._flights.wait()
+        self._world.audit.close()
         self._world.close()
 
     def _connection(self, name: str) -> Connection:

@@ -27,6 +27,11 @@ LISTENERS: Final = "notify/listeners"
 PUBLISHED: Final = "publish/"
 ROUNDS: Final = "schedule/"
 SURVEY: Final = "schedule/forecasts"
+AUDIT_KEY: Final = "audit/key"
+
+
+PART_LIMIT: Final = 512
+"""Most characters of a resource or audience: they are kept with the connection, one token each."""
 
 
 def app_name(name: str) -> str:
@@ -69,3 +74,11 @@ def notice_record(identifier: str, listener: str) -> str:
 def pending_record(state: Secret) -> str:
     """Return the name of a pending authorization's record: it is looked up by a secret, so it is named by its hash."""
     return PENDING + hashlib.sha256(b"valetkey pending\0" + state.reveal().encode()).hexdigest()
+
+
+def part_of(part: str, resource: str, audience: str) -> str:
+    """Return the name of the token that is wanted; raises InvalidInput for more than one wish, or a nameless one."""
+    named = [word for word in (part, resource and f"resource={resource}", audience and f"audience={audience}") if word]
+    if len(named) > 1 or "=" in part or any(len(word) > PART_LIMIT or not word.isprintable() for word in named):
+        raise InvalidInput("this names no token of a connection", fix="give one of part, resource and audience")
+    return named[0] if named else ""

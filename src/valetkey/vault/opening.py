@@ -9,6 +9,7 @@ from pathlib import Path
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
 from valetkey.values import Entry
 from valetkey.vault import names
+from valetkey.vault.auditing import recorder_of
 from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
@@ -51,7 +52,8 @@ def open_world(
         keyring = _keyring(place, store, key_file)
         desk = Desk(keyring.sealer())
         spills = SpillFolder(place.spill_path(keyring.vault_id))
-        world = VaultWorld(store=store, transport=transport, spills=spills, actor=actor)
+        audit = recorder_of(store, keyring, actor=actor)
+        world = VaultWorld(store=store, transport=transport, audit=audit, spills=spills)
         bring_home(desk, world)
     except BaseException:
         store.close()

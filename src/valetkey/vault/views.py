@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,10 @@ class Credential:
     hosts: tuple[str, ...] = ()
     scheme: str = "Bearer"
     headers: Mapping[str, str] = field(default_factory=dict)
+    told: Callable[[Token, str, str], None] = field(
+        default=lambda _token, _host, _reason: None, repr=False, compare=False
+    )
+    """Told of each host that a token was put on a request to, or with a reason, why it was not."""
 
 
 @dataclass(frozen=True, slots=True)

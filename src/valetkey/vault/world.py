@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import threading
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from valetkey.audit.line import Line
+from valetkey.audit.recorder import Recorder
 from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap, Want
 from valetkey.managers.reference import Reference
 from valetkey.values import Entry, Request, Response
@@ -46,9 +45,9 @@ class VaultWorld:
         *,
         store: Store,
         transport: Callable[[], Sender],
+        audit: Recorder,
         spills: SpillFolder | None = None,
         references: Callable[[], References] | None = None,
-        actor: str = "library",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.store = store
@@ -58,14 +57,14 @@ class VaultWorld:
         self._make_references = references or _resolver
         self._references: References | None = None
         self._making = threading.Lock()
-        self._actor = f"{actor}:{_user()}"
+        self.audit = audit
         self._answers: Final[dict[type[Any], Callable[[Any], Any]]] = {
             Load: lambda q: store.load(q.name),
             Swap: lambda q: store.swap(q.name, q.seen, q.entry),
             Now: lambda _: clock(),
             Luck: lambda q: os.urandom(q.size),
             Sleep: lambda q: time.sleep(q.seconds),
-            Note: lambda q: store.append(Line.of(q.event, clock(), self._actor)),
+            Note: lambda q: audit.note(q.event),
             Send: lambda q: self._transport().send(q.request),
             Spill: self._spill,
             Spilled: lambda q: None if spills is None else spills.get(q.name),
@@ -113,11 +112,3 @@ def _resolver() -> References:
     from valetkey.managers.resolver import Resolver  # late: few vaults name secrets by reference
 
     return Resolver()
-
-
-def _user() -> str:
-    """Return the operating system's name of who runs this; containers often have none."""
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from valetkey.audit.line import Line
+from valetkey.audit.ledger import Ledger
 from valetkey.values import Entry
 
 
@@ -14,6 +14,10 @@ class Store(Protocol):
 
     All raise StoreUnavailable when the store cannot be read or written now; then nothing was changed.
     """
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return where the audit log is kept."""
 
     def load(self, name: str) -> Entry | None:
         """Return a record as it is now."""
@@ -33,12 +37,6 @@ class Store(Protocol):
 
     def count(self, prefix: str) -> dict[str, int]:
         """Return how many records there are by state."""
-
-    def append(self, line: Line) -> None:
-        """Write a line of the audit log, durably."""
-
-    def lines(self, limit: int) -> list[Line]:
-        """Return the last `limit` lines of the audit log, oldest first."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -12,9 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from valetkey.audit.ledger import Head
 from valetkey.errors import StoreUnavailable
 from valetkey.vault.stores import sqlite
 from valetkey.vault.stores.base import Store
+from valetkey.vault.stores.ledger import HEAD, LINE
 from valetkey.vault.stores.rows import AuditRow, Row
 from valetkey.vault.stores.sqlite import SqliteStore
 
@@ -73,7 +75,8 @@ POSTGRES: Final = Dialect(
 )
 
 _COLUMNS = "name, version, state, due_at, box"
-_LINE = "id, at, actor, kind, subject, outcome, reason, detail"
+_LINE = f"id, {LINE}"
+_MARKS = ", ".join("?" for _ in AuditRow._fields)
 _SAME = ", ".join(f"{column} = excluded.{column}" for column in ("version", "state", "due_at", "box"))
 _SAME_LINE = ", ".join(f"{column} = excluded.{column}" for column in _LINE.split(", ")[1:])
 
@@ -150,6 +153,7 @@ class Bulk:
         """Delete all records and the audit log."""
         self._do("DELETE FROM {t}records")
         self._do("DELETE FROM {t}audit")
+        self._do("DELETE FROM {t}audit_heads")
 
     def count(self) -> int:
         """Return how many records there are."""
@@ -188,17 +192,17 @@ class Bulk:
     def lines(self, after: int) -> list[AuditRow]:
         """Return the next page of the audit log."""
         page = f"SELECT {_LINE} FROM {{t}}audit WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608  # no values
-        return [AuditRow(*found) for found in self._all(page, (after, PAGE))]
+        return [_line(found) for found in self._all(page, (after, PAGE))]
 
     def lines_between(self, after: int, until: int | None) -> dict[int, AuditRow]:
         """Return the lines after one, up to another and with it (None: to the end)."""
         text = f"SELECT {_LINE} FROM {{t}}audit WHERE id > ?"  # noqa: S608  # no values
         found = self._all(text, (after,)) if until is None else self._all(f"{text} AND id <= ?", (after, until))
-        return {int(row[0]): AuditRow(*row) for row in found}
+        return {int(row[0]): _line(row) for row in found}
 
     def put_lines(self, rows: Iterable[AuditRow]) -> None:
         """Write lines as they are; lines written later come after them."""
-        text = f"INSERT INTO {{t}}audit ({_LINE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # no values
+        text = f"INSERT INTO {{t}}audit ({_LINE}) VALUES ({_MARKS})"  # noqa: S608  # no values
         text += f" ON CONFLICT (id) DO UPDATE SET {_SAME_LINE}"
         self._many(text, rows)
         for statement in self._dialect.after_lines:
@@ -207,6 +211,21 @@ class Bulk:
     def drop_lines(self, ids: Iterable[int]) -> None:
         """Delete lines of a log that is being replaced by another."""
         self._many("DELETE FROM {t}audit WHERE id = ?", ((number,) for number in ids))
+
+    def heads(self) -> list[Head]:
+        """Return the heads of the audit log's chains, and the roster."""
+        text = f"SELECT {HEAD} FROM {{t}}audit_heads ORDER BY ordinal, writer"  # noqa: S608  # no values
+        return [Head(*found[:3], *map(bytes, found[3:])) for found in self._all(text)]
+
+    def put_heads(self, heads: Iterable[Head]) -> None:
+        """Write heads in the place of those that are there."""
+        with self.writing():
+            self.put_heads_within(heads)
+
+    def put_heads_within(self, heads: Iterable[Head]) -> None:
+        """Do as `put_heads`, inside a transaction."""
+        self._do("DELETE FROM {t}audit_heads")
+        self._many(f"INSERT INTO {{t}}audit_heads ({HEAD}) VALUES (?, ?, ?, ?, ?)", heads)  # noqa: S608  # no values
 
     # ── a file ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,3 +288,7 @@ def bulk_of(store: Store) -> Bulk:
 def _row(found: Any) -> Row:
     name, version, state, due_at, box = found
     return Row(name, version, state, due_at, bytes(box))
+
+
+def _line(found: Any) -> AuditRow:
+    return AuditRow(*found[:-2], *map(bytes, found[-2:]))

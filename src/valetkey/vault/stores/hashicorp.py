@@ -2,34 +2,27 @@
 
 A record is a secret, its version the secret's. A forgotten record stays as an empty version, because a secret whose
 history is removed begins at version 1 again. KV can list names and nothing else, so `due` and `count` read every record
-they may concern (docs/decisions.md has the cost). The audit log is a row of secrets, each with some lines.
+they may concern (docs/decisions.md has the cost). The audit log is in hashicorp_ledger.py.
 What may not be here: how the Vault is reached and logged in to (managers/hashicorp.py).
 """
 
 from __future__ import annotations
 
 import re
-import threading
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from valetkey.audit.line import Line
 from valetkey.errors import InvalidInput, ManagerRefused, ManagerUnavailable, StoreUnavailable, VaultMissing
 from valetkey.managers.hashicorp import HashiCorp, Settings
 from valetkey.managers.kv import Kv
 from valetkey.values import Entry
-from valetkey.vault.stores.rows import millis, moment, read, written
+from valetkey.vault.stores.hashicorp_ledger import HashiCorpLedger
+from valetkey.vault.stores.rows import millis, moment
 
 SCHEME: Final = "vault+kv://"
-
-LINES_EACH: Final = 100
-"""Lines of the audit log in one secret; ten thousand lines are a hundred names to list."""
-
-ATTEMPTS: Final = 50
-"""How often a line is tried to be added while others add theirs."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]")
 _CODED: Final = re.compile(r"=([0-9a-f]{2})")
@@ -42,8 +35,7 @@ class HashiCorpStore:
     def __init__(self, manager: HashiCorp, folder: str) -> None:
         self._manager = manager
         self._mount, self._folder = _stored(lambda: Kv(manager).split(folder))
-        self._chunk = 0
-        self._adding = threading.Lock()
+        self.ledger = HashiCorpLedger(self._read, self._write, self._listed)
 
     @classmethod
     def open(cls, url: str, *, create: bool, manager: HashiCorp | None = None) -> HashiCorpStore:
@@ -114,30 +106,6 @@ class HashiCorpStore:
 
     def _named(self, prefix: str) -> list[str]:
         return sorted(name for name in map(_decoded, self._listed("records")) if name.startswith(prefix))
-
-    # ── the audit log ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def append(self, line: Line) -> None:
-        """Add a line to the last secret of the log, by compare-and-set, so that none is lost and each has its place."""
-        with self._adding:
-            for _ in range(ATTEMPTS):
-                held, version = self._read(f"audit/{self._chunk:08}")
-                lines = list(held["lines"]) if held is not None else []
-                if len(lines) >= LINES_EACH:
-                    self._chunk += 1
-                elif self._write(f"audit/{self._chunk:08}", {"lines": [*lines, written(line)]}, version):
-                    return
-        raise StoreUnavailable("the audit log is being written by too many at once", fix="try again")
-
-    def lines(self, limit: int) -> list[Line]:
-        """Return the last lines, oldest first."""
-        found: list[Line] = []
-        for key in sorted(self._listed("audit"), reverse=True):
-            if len(found) >= limit:
-                break
-            held, _ = self._read(f"audit/{key}")
-            found = [*(read(*told) for told in (held or {}).get("lines", ())), *found]
-        return found[-limit:] if limit > 0 else []
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
-from valetkey.audit.line import Line
+from valetkey.audit.memory import MemoryLedger
 from valetkey.values import Entry
 
 
@@ -16,7 +16,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
-        self._lines: list[Line] = []
+        self.ledger = MemoryLedger()
         self._last_version = 0
         self._lock = threading.Lock()
 
@@ -49,15 +49,6 @@ class MemoryStore:
     def count(self, prefix: str) -> dict[str, int]:
         """Return how many records there are by state."""
         return dict(Counter(entry.state for name, entry in list(self._entries.items()) if name.startswith(prefix)))
-
-    def append(self, line: Line) -> None:
-        """Keep a line of the audit log."""
-        with self._lock:
-            self._lines.append(line)
-
-    def lines(self, limit: int) -> list[Line]:
-        """Return the last lines, oldest first."""
-        return self._lines[-limit:] if limit > 0 else []
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from valetkey.audit.line import Line
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultError
 from valetkey.values import Entry
+from valetkey.vault.stores.ledger import SqlLedger, Words
 from valetkey.vault.stores.postgres_schema import SLOTS, prepare
 from valetkey.vault.stores.postgres_words import LOCK_SECONDS, STATEMENT_SECONDS, Address, explained, unreached
-from valetkey.vault.stores.rows import millis, moment, read, span, written
+from valetkey.vault.stores.rows import millis, moment, span
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -55,9 +55,6 @@ _NAMES = "SELECT name FROM valetkey_records WHERE name > %s AND name >= %s AND n
 _DUE = """SELECT name FROM valetkey_records WHERE due_at <= %s AND name >= %s AND name < %s
   ORDER BY due_at, name LIMIT %s"""
 _COUNT = "SELECT state, count(*) FROM valetkey_records WHERE name >= %s AND name < %s GROUP BY state"
-_APPEND = """INSERT INTO valetkey_audit (mark, at, actor, kind, subject, outcome, reason, detail)
-  VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (mark) DO NOTHING"""
-_LINES = "SELECT at, actor, kind, subject, outcome, reason, detail FROM valetkey_audit ORDER BY id DESC LIMIT %s"
 
 _SESSION = (
     f"SET statement_timeout = '{STATEMENT_SECONDS}s'",
@@ -83,6 +80,7 @@ class PostgresStore:
         self._address = address
         self._most = connections
         self._own = _Own()
+        self.ledger = SqlLedger(Words("%s", "valetkey_", "BEGIN", PATIENCE), self._once, lambda ask: self._work(ask)[0])
 
     @classmethod
     def open(cls, url: str, *, create: bool, connections: int = MOST_CONNECTIONS) -> PostgresStore:
@@ -127,17 +125,6 @@ class PostgresStore:
         """Return how many records there are by state."""
         return dict(self._rows(_COUNT, span(prefix)))
 
-    def append(self, line: Line) -> None:
-        """Write a line of the audit log, once, whatever happens to the connection."""
-        # PostgreSQL's texts hold every character but NUL.
-        row = tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in written(line))
-        mark = os.urandom(16)
-        self._work(lambda connection: connection.execute(_APPEND, (mark, *row)).rowcount)
-
-    def lines(self, limit: int) -> list[Line]:
-        """Return the last lines, oldest first."""
-        return [read(*row) for row in reversed(self._rows(_LINES, (limit,)))]
-
     def close(self) -> None:
         """Close the connections; the store opens new ones when it is used again."""
         own = self._mine()
@@ -165,11 +152,18 @@ class PostgresStore:
         except psycopg.Error as refusal:
             raise explained(refusal, self.where) from None
 
+    def _once(self, work: Callable[[Connection[Any]], T]) -> T:
+        """Do what is not done again where the answer was lost: whoever asked finds out from the heads."""
+        return self._work(work, again=False)[0]
+
     def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         return self._work(lambda connection: connection.execute(statement, values).fetchall())[0]
 
-    def _work(self, work: Callable[[Connection[Any]], T]) -> tuple[T, bool]:
-        """Do what may be done twice, and say whether an earlier attempt may have been done as well."""
+    def _work(self, work: Callable[[Connection[Any]], T], *, again: bool = True) -> tuple[T, bool]:
+        """Do what may be done twice, and say whether an earlier attempt may have been done as well.
+
+        Not `again` where it may not: then only what the server has rolled back is done once more.
+        """
         import psycopg
         from psycopg_pool import PoolTimeout
 
@@ -187,7 +181,7 @@ class PostgresStore:
                 raise _doubted(self._why(), doubt=doubt) from None
             except psycopg.Error as refusal:
                 doubt = doubt or lost
-                if not (lost or refusal.sqlstate in _AGAIN) or time.monotonic() >= deadline:
+                if not ((lost and again) or refusal.sqlstate in _AGAIN) or time.monotonic() >= deadline:
                     raise _doubted(explained(refusal, self.where), doubt=doubt) from None
 
     def _why(self) -> VaultError:
@@ -287,6 +281,7 @@ def _doubted(error: VaultError, *, doubt: bool) -> VaultError:
         f"{error.message}; whether the last change was saved is not known yet",
         cause="the connection broke before the server answered, and it cannot be asked now",
         fix=error.fix,
+        doubt=True,
     )
 
 

@@ -46,7 +46,32 @@ _FIRST: Final = (
        )""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_CHAINS: Final = (
+    *(
+        f"ALTER TABLE valetkey_audit ADD COLUMN IF NOT EXISTS {column}"
+        for column in (
+            "request TEXT NOT NULL DEFAULT ''",
+            "fingerprint TEXT NOT NULL DEFAULT ''",
+            """writer TEXT COLLATE "C" NOT NULL DEFAULT ''""",
+            "number BIGINT NOT NULL DEFAULT 0",
+            "hash BYTEA NOT NULL DEFAULT ''",
+            "signature BYTEA NOT NULL DEFAULT ''",
+        )
+    ),
+    """CREATE TABLE IF NOT EXISTS valetkey_audit_heads (
+         writer TEXT COLLATE "C" PRIMARY KEY, ordinal BIGINT NOT NULL, number BIGINT NOT NULL, box BYTEA NOT NULL,
+         floor BYTEA NOT NULL
+       )""",
+    "CREATE UNIQUE INDEX IF NOT EXISTS valetkey_audit_chain ON valetkey_audit (writer, number) WHERE number > 0",
+    "CREATE INDEX IF NOT EXISTS valetkey_audit_writers ON valetkey_audit (writer)",
+    "CREATE INDEX IF NOT EXISTS valetkey_audit_subject ON valetkey_audit (subject, id)",
+    "CREATE INDEX IF NOT EXISTS valetkey_audit_kind ON valetkey_audit (kind, id)",
+    "CREATE INDEX IF NOT EXISTS valetkey_audit_request ON valetkey_audit (request, id) WHERE request <> ''",
+    """CREATE INDEX IF NOT EXISTS valetkey_audit_fingerprint ON valetkey_audit (fingerprint, id)
+         WHERE fingerprint <> ''""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _CHAINS)
 """What leads from each version of the tables to the next; only ever added to."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -1,15 +1,12 @@
-"""What two dialects of SQL share: how times, prefixes and audit lines are written in columns.
+"""What two dialects of SQL share: how times and prefixes are written in columns.
 
 What may not be here: statements, and imports of any database.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
-
-from valetkey.audit.line import Line
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,6 +32,12 @@ class AuditRow(NamedTuple):
     outcome: str
     reason: str
     detail: str
+    request: str
+    fingerprint: str
+    writer: str
+    number: int
+    hash: bytes
+    signature: bytes
 
 
 def span(prefix: str) -> tuple[str, str]:
@@ -55,15 +58,3 @@ def moment(millis: int | None) -> datetime | None:
 def aware(millis: int) -> datetime:
     """Return milliseconds since 1970 as a time (aware, UTC)."""
     return _EPOCH + timedelta(milliseconds=millis)
-
-
-def written(line: Line) -> tuple[object, ...]:
-    """Return an audit line as the columns at, actor, kind, subject, outcome, reason, detail."""
-    detail = json.dumps(dict(line.detail), ensure_ascii=False, separators=(",", ":"))
-    return (millis(line.at), line.actor, line.kind, line.subject, line.outcome, line.reason, detail)
-
-
-def read(at: int, actor: str, kind: str, subject: str, *rest: str) -> Line:
-    """Return the columns of an audit line as a line."""
-    outcome, reason, detail = rest
-    return Line(aware(at), actor, kind, subject, outcome, reason, json.loads(detail))

@@ -18,18 +18,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
-from valetkey.audit.line import Line
 from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
 from valetkey.vault.private import new_file, private_folder, refuse_shared
-from valetkey.vault.stores.rows import millis, moment, read, span, written
+from valetkey.vault.stores.ledger import SqlLedger, Words
+from valetkey.vault.stores.rows import millis, moment, span
+from valetkey.vault.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
 T = TypeVar("T")
 
-APPLICATION_ID: Final = 0x76_6B_65_79
-"""`vkey` in the file's header (PRAGMA application_id), so that another program's file is not taken for a vault."""
-
-SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 15.0
 """How long a writer waits for others; a commit takes milliseconds, so only a stuck process makes it this long."""
 
@@ -41,25 +38,6 @@ IDLE_CONNECTIONS: Final = 16
 CACHE_KB: Final = 32_000
 """Of each connection, as far as the file is that large: most of the index of a million names (bench/stores.py)."""
 
-SCHEMA: Final = (
-    """CREATE TABLE records (
-         name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, due_at INTEGER,
-         box BLOB NOT NULL
-       ) STRICT""",
-    "CREATE INDEX records_due ON records (due_at, name) WHERE due_at IS NOT NULL",
-    "CREATE INDEX records_state ON records (name, state)",
-    # The highest version of all that was forgotten: a record made anew begins above it, whatever clocks say.
-    "CREATE TABLE forgotten (version INTEGER NOT NULL) STRICT",
-    "INSERT INTO forgotten VALUES (0)",
-    """CREATE TRIGGER records_forgotten AFTER DELETE ON records BEGIN
-         UPDATE forgotten SET version = max(version, OLD.version);
-       END""",
-    """CREATE TABLE audit (
-         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
-         outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL
-       ) STRICT""",
-)
-
 _LOAD = "SELECT version, state, due_at, box FROM records WHERE name = ?"
 _INSERT = """INSERT INTO records (name, version, state, due_at, box)
   SELECT ?, 1 + version, ?, ?, ? FROM forgotten WHERE true ON CONFLICT (name) DO NOTHING"""
@@ -70,8 +48,6 @@ _NAMES = "SELECT name FROM records WHERE name >= ? AND name < ? ORDER BY name LI
 _NAMES_AFTER = "SELECT name FROM records WHERE name > ? AND name < ? ORDER BY name LIMIT ?"
 _DUE = "SELECT name FROM records WHERE due_at <= ? AND name >= ? AND name < ? ORDER BY due_at, name LIMIT ?"
 _COUNT = "SELECT state, count(*) FROM records WHERE name >= ? AND name < ? GROUP BY state"
-_APPEND = "INSERT INTO audit (at, actor, kind, subject, outcome, reason, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_LINES = "SELECT at, actor, kind, subject, outcome, reason, detail FROM audit ORDER BY id DESC LIMIT ?"
 
 
 class SqliteStore:
@@ -81,6 +57,7 @@ class SqliteStore:
         self.path = path
         self._idle: deque[_Pooled] = deque()
         self._pid = os.getpid()
+        self.ledger = SqlLedger(Words("?", "", "BEGIN IMMEDIATE"), self._with, self._with)
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> SqliteStore:
@@ -133,15 +110,6 @@ class SqliteStore:
         """Return how many records there are by state."""
         return dict(self._rows(_COUNT, span(prefix)))
 
-    def append(self, line: Line) -> None:
-        """Write a line of the audit log."""
-        with self._connection() as connection:
-            connection.execute(_APPEND, written(line))
-
-    def lines(self, limit: int) -> list[Line]:
-        """Return the last lines, oldest first."""
-        return [read(*row) for row in reversed(self._rows(_LINES, (limit,)))]
-
     def close(self) -> None:
         """Close the connections that are not in use."""
         if self._pid != os.getpid():
@@ -156,6 +124,10 @@ class SqliteStore:
             return work()
         except sqlite3.Error as refusal:
             _explain(refusal, self.path)
+
+    def _with(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._connection() as connection:
+            return work(connection)
 
     def _rows(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         with self._connection() as connection:
@@ -289,33 +261,44 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _prepared(connection: sqlite3.Connection, path: Path) -> None:
-    header, tables = _look(connection)
+    header, tables, version = _look(connection)
     if header == 0 and tables == 0:  # and only then: another program's file is left as it is, journal mode included
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # Asked again under the lock: another process may have made it a vault meanwhile.
-            header, tables = _read(connection)
-            if header == 0 and tables == 0:
-                for statement in SCHEMA:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                header = APPLICATION_ID
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-            raise
+    ours = header == APPLICATION_ID and 0 < version < SCHEMA_VERSION
+    if ours or (header == 0 and tables == 0):
+        _migrate(connection)
+        header, tables, version = _look(connection)
     if header != APPLICATION_ID:
         raise VaultUnreadable(f"{path} is an SQLite file of another program", fix="name the right file with --vault")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise VaultUnreadable(f"{path} was written by a later valetkey", fix="use the newest valetkey")
 
 
-def _look(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Read the signature and the number of tables as they were at one moment, while others may be making the vault."""
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring them to this version, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again under the lock: another process may have done it meanwhile.
+        header, tables, version = _read(connection)
+        if header == 0 and tables == 0:
+            version = 1
+            for statement in (*SCHEMA, f"PRAGMA application_id = {APPLICATION_ID}"):
+                connection.execute(statement)
+            header = APPLICATION_ID
+        if header == APPLICATION_ID and version < SCHEMA_VERSION:
+            for statements in MIGRATIONS[version - 1 :]:
+                for statement in statements:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _look(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Read signature, number of tables and version as they were at one moment, while others may be making the vault."""
     connection.execute("BEGIN")
     try:
         return _read(connection)
@@ -323,9 +306,10 @@ def _look(connection: sqlite3.Connection) -> tuple[int, int]:
         connection.execute("ROLLBACK")
 
 
-def _read(connection: sqlite3.Connection) -> tuple[int, int]:
+def _read(connection: sqlite3.Connection) -> tuple[int, int, int]:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return connection.execute("PRAGMA application_id").fetchone()[0], tables
+    header = connection.execute("PRAGMA application_id").fetchone()[0]
+    return header, tables, connection.execute("PRAGMA user_version").fetchone()[0]
 
 
 _TROUBLE: Final = {

@@ -1,0 +1,135 @@
+"""The audit log of a vault: its key, which is sealed in the vault, and who writes.
+
+The key is made with the first line that is written, so that looking at a vault writes nothing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import msgspec
+
+from valetkey.audit.chain import SEED_BYTES, ChainKey
+from valetkey.audit.ledger import ROSTER
+from valetkey.audit.recorder import Recorder
+from valetkey.errors import StoreUnavailable, VaultDamaged
+from valetkey.values import Entry, Secret
+from valetkey.vault import names
+from valetkey.vault.keyring import Keyring
+from valetkey.vault.records import from_bytes, stored_as, to_bytes
+from valetkey.vault.seal import Sealer
+from valetkey.vault.stores.base import Store
+
+ATTEMPTS = 10
+
+
+@stored_as
+class AuditKeys(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Be the secrets of the audit log, in hexadecimal. `begun`: a roster was there, so there must be one."""
+
+    signing: Secret
+    tagging: Secret
+    begun: bool = False
+
+
+class Keyholder:
+    """Give the key of a vault's audit log; made when it is needed first, by one of all processes."""
+
+    def __init__(self, store: Store, sealer: Sealer, vault_id: bytes) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._vault_id = vault_id
+        self._held: ChainKey | None = None
+        self._begun = False
+        self._lock = threading.Lock()
+
+    def key(self) -> ChainKey:
+        """Return the key, to write with; raises StoreUnavailable or VaultDamaged."""
+        if self._held is None or not self._begun:
+            with self._lock:
+                self._writable()
+        assert self._held is not None  # _writable has just seen to it
+        return self._held
+
+    def found(self) -> ChainKey | None:
+        """Return the key if there is one, to read with; writes nothing."""
+        keys = self._load()[1]
+        return None if keys is None else self._opened(keys)
+
+    def must_be_there(self) -> bool:
+        """Say whether there was a roster once."""
+        keys = self._load()[1]
+        return keys is not None and keys.begun
+
+    def _writable(self) -> None:
+        for _ in range(ATTEMPTS):
+            version, keys = self._load()
+            if keys is None:
+                drawn = AuditKeys(signing=_drawn(), tagging=_drawn())
+                self._save(0, drawn)
+                continue
+            roster = self._store.ledger.head(ROSTER)
+            if keys.begun and roster is None:
+                raise VaultDamaged(
+                    "the audit log's roster is gone",
+                    cause="somebody deleted it from the database",
+                    fix="`valetkey audit verify` says what is left; restore the vault from a backup",
+                )
+            self._begun = keys.begun
+            if not keys.begun and roster is not None:
+                with suppress(StoreUnavailable):  # a vault that was moved: nothing of it changes any more
+                    self._begun = self._save(version, msgspec.structs.replace(keys, begun=True))
+            self._held = self._held or self._opened(keys)
+            return
+        raise StoreUnavailable("the key of the audit log cannot be made", fix="try again")
+
+    def _load(self) -> tuple[int, AuditKeys | None]:
+        entry = self._store.load(names.AUDIT_KEY)
+        if entry is None:
+            return 0, None
+        plain = self._sealer.open(names.AUDIT_KEY, entry.box)
+        return entry.version, from_bytes(AuditKeys, names.AUDIT_KEY, plain)
+
+    def _save(self, seen: int, keys: AuditKeys) -> bool:
+        box = self._sealer.seal(names.AUDIT_KEY, to_bytes(keys))
+        return self._store.swap(names.AUDIT_KEY, seen, Entry("audit", box))
+
+    def _opened(self, keys: AuditKeys) -> ChainKey:
+        return ChainKey(self._vault_id, keys.signing, keys.tagging)
+
+
+def recorder_of(
+    store: Store,
+    keyring: Keyring,
+    *,
+    actor: str,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Recorder:
+    """Return what writes the audit log of a vault, for one face of it (cli, library, server)."""
+    holder = Keyholder(store, keyring.sealer(), keyring.vault_id)
+    return Recorder(store.ledger, holder.key, clock=clock, actor=f"{actor}:{user()}")
+
+
+def user() -> str:
+    """Return the operating system's name of who runs this; containers often have none.
+
+    By the user id and not by the environment, in which anybody can call himself anything.
+    """
+    try:
+        import pwd
+    except ImportError:
+        with suppress(ImportError, KeyError, OSError):
+            return getpass.getuser()
+        return "unknown"
+    with suppress(KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    return str(os.getuid())
+
+
+def _drawn() -> Secret:
+    return Secret(os.urandom(SEED_BYTES).hex())
