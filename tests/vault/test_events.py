@@ -15,6 +15,7 @@ from valetkey.run import run
 from valetkey.testing import Sandbox
 from valetkey.values import Secret
 from valetkey.vault import names
+from valetkey.vault.appsecret import NewSecret
 from valetkey.vault.notices import KINDS, Listener
 from valetkey.vault.schedule import survey_soon
 from valetkey.vault.webhook import new_secret
@@ -64,6 +65,11 @@ def go_wrong_and_right(vault, sandbox) -> None:
     vault.refresh(name)
     tell(vault)
     run(survey_soon(vault._desk), vault._world)  # a day later: a refresh has shown that refresh tokens are replaced
+    tell(vault)
+    held = app(sandbox)
+    vault.app_secret(held.name).stage(NewSecret(secret=sandbox.add_secret(held.client_id)))
+    sandbox.end_secret(held.client_id, held.secret)
+    vault.refresh(name)
     tell(vault)
     sandbox.revoke("user-00000")
     with pytest.raises(NeedsReconnect):

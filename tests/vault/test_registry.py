@@ -20,7 +20,7 @@ def kept(desk, world, name="acme"):
 
 def test_an_app_is_kept_with_the_time_it_was_added(desk, world):
     made = drive(add_app(desk, an_app(created_at=0.0)), world)
-    assert made == kept(desk, world) == an_app(created_at=T0)
+    assert made == kept(desk, world) == an_app(created_at=T0, secret_since=T0)
     assert world.notes == [("app.added", "ok", "")]
     assert world.store.load("app/acme").state == "app"
 
