@@ -6,7 +6,7 @@ The HTTP clients are imported by the methods that need them: valetkey depends on
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from valetkey.errors import InvalidInput
 from valetkey.transport.sync import Transport
+from valetkey.values import Secret
 from valetkey.vault.akeeper import AsyncKeeper
 from valetkey.vault.keeper import Keeper
 from valetkey.vault.opening import open_world
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from valetkey.inject.requests import Adapter as RequestsAdapter
     from valetkey.inject.requests import Auth as RequestsAuth
     from valetkey.inject.requests import Session as RequestsSession
+    from valetkey.vault.keks.giving import Given
 
 
 class Vault(Keeper):
@@ -109,22 +111,34 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
     path: str | Path | None = None,
     *,
     key_file: str | Path | None = None,
+    key: Secret | Callable[[], Secret] | None = None,
     create: bool = True,
     actor: str = "library",
 ) -> Vault:
     """Open the vault at `path` (default: VALETKEY_VAULT, else the user's data folder); made if it is not there.
 
     `path` is a file, or a database as postgresql://user@host/database (docs/vault.md).
+    `key` is the passphrase of a vault that has one, or a function that asks for it; a vault that is made here
+    has its key in a file all the same (`valetkey vault init`).
     Raises the VaultErrors: WrongKey, KeyMissing, VaultUnreadable, VaultMissing (with `create=False`).
     """
     desk, world = open_world(
         path,
         transport=_transport,
-        key_file=Path(key_file).expanduser() if key_file is not None else None,
+        key_file=_given(key_file, key),
         create=create,
         actor=actor,
     )
     return Vault(desk, world)
+
+
+def _given(key_file: str | Path | None, key: Secret | Callable[[], Secret] | None) -> Path | Given | None:
+    path = Path(key_file).expanduser() if key_file is not None else None
+    if key is None:
+        return path
+    from valetkey.vault.keks.giving import Given  # late: most vaults have their key in a file
+
+    return Given(path, (lambda: key) if isinstance(key, Secret) else key)
 
 
 @lru_cache(maxsize=1)
@@ -139,11 +153,12 @@ def open_async(
     path: str | Path | None = None,
     *,
     key_file: str | Path | None = None,
+    key: Secret | Callable[[], Secret] | None = None,
     create: bool = True,
     actor: str = "library",
 ) -> AsyncVault:
     """Open the vault for asyncio; opening itself takes milliseconds and blocks. Raises as `open` does."""
-    return AsyncVault(open(path, key_file=key_file, create=create, actor=actor))
+    return AsyncVault(open(path, key_file=key_file, key=key, create=create, actor=actor))
 
 
 @contextmanager

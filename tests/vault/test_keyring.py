@@ -71,7 +71,7 @@ def test_a_keyring_of_another_vault_under_the_same_key_does_not_open_with_this_o
 
 def test_a_later_version_says_to_update():
     with pytest.raises(VaultUnreadable) as refusal:
-        Keyring.unwrapped(b"\2" + STORED[1:], KEK)
+        Keyring.unwrapped(b"\3" + STORED[1:], KEK)
     assert "newest valetkey" in refusal.value.fix
 
 

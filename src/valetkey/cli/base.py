@@ -16,9 +16,10 @@ from valetkey.errors import InvalidInput
 
 if TYPE_CHECKING:
     from valetkey.library import Vault
+    from valetkey.values import Secret
 
 
-SHARED: Final = ("vault", "key_file", "json")
+SHARED: Final = ("vault", "key_file", "passphrase_fd", "json")
 """The names of the options that every command has."""
 
 
@@ -28,6 +29,7 @@ class Session:
 
     vault: str | None = None
     key_file: str | None = None
+    passphrase_fd: int | None = None
     json: bool = False
 
     def open(self, *, create: bool = False) -> Vault:
@@ -36,7 +38,20 @@ class Session:
         from valetkey.library import open as open_vault
 
         mask_last_resort()
-        return open_vault(self.vault, key_file=self.key_file, create=create, actor="cli")
+        return open_vault(self.vault, key_file=self.key_file, key=self.passphrase, create=create, actor="cli")
+
+    def passphrase(self) -> Secret:
+        """Return the passphrase of the vault: from a descriptor, a credential, or a person; raises KeyMissing."""
+        from valetkey.cli.ask import secret_prompt
+        from valetkey.vault.keks import passphrase
+
+        if self.passphrase_fd is not None:
+            return passphrase.from_descriptor(self.passphrase_fd)
+        told = passphrase.found()
+        if told is not None:
+            return told
+        how = "--passphrase-fd N, VALETKEY_PASSPHRASE_FD, or a systemd credential named valetkey-passphrase"
+        return secret_prompt("passphrase of the vault", instead=how)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -45,7 +60,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         from valetkey.vault.places import spoken
 
         value = spoken(value)
-    if value and isinstance(session, Session) and parameter.name is not None:
+    if value not in {None, "", False} and isinstance(session, Session) and parameter.name is not None:
         setattr(session, parameter.name, value)
 
 
@@ -65,6 +80,14 @@ def _shared() -> list[click.Parameter]:
             expose_value=False,
             callback=_remember,
             help="The vault's key [env: VALETKEY_KEY_FILE; else beside the vault, or in your data folder].",
+        ),
+        click.Option(
+            ["--passphrase-fd"],
+            metavar="N",
+            type=click.IntRange(min=0),
+            expose_value=False,
+            callback=_remember,
+            help="Read the vault's passphrase, if it has one, from this file descriptor [env: VALETKEY_PASSPHRASE_FD].",
         ),
         click.Option(
             ["--json"],

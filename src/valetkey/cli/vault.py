@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -18,6 +19,8 @@ from valetkey.cli.show import facts, out, out_json, say
 from valetkey.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from valetkey.values import Secret
+    from valetkey.vault.keks.giving import Given
     from valetkey.vault.places import Place
 
 TICK: Final = 0.2
@@ -26,7 +29,69 @@ TICK: Final = 0.2
 
 @click.group(cls=Group)
 def vault() -> None:
-    """Move the vault, back it up, check it, and keep its key on paper."""
+    """Make the vault, move it, back it up, check it, and say how its key is kept."""
+
+
+@vault.command()
+@click.option("--key", "target", metavar="KIND", default="file", help="file (the default), file:PATH, or passphrase.")
+@click.option("--new-passphrase-fd", metavar="N", type=click.IntRange(min=0), help="Where the new passphrase is read.")
+@click.pass_obj
+def init(session: Session, *, target: str, new_passphrase_fd: int | None) -> None:
+    """Make a new vault, and say how its key is kept; other commands make one whose key is in a file."""
+    from valetkey.vault.keks.rewrap import Target, create
+
+    place = _place(session)
+    vault_id = create(place, Target.of(_or_key_file(target, session)), ask=_asked_twice(new_passphrase_fd))
+    if session.json:
+        out_json({"vault": place.shown, "vault_id": vault_id, "key": target})
+    else:
+        say(f"a new vault is in {place.shown}; without its key it is lost: `valetkey vault kit`")
+
+
+@vault.command()
+@click.option("--to", "target", metavar="KIND", required=True, help="file, file:PATH, or passphrase.")
+@click.option("--new-passphrase-fd", metavar="N", type=click.IntRange(min=0), help="Where the new passphrase is read.")
+@click.pass_obj
+def rewrap(session: Session, *, target: str, new_passphrase_fd: int | None) -> None:
+    """Keep the vault's key elsewhere from now on, by one write; programs that run go on.
+
+    The old key is not removed, and still opens backups of before. Killed at any moment, the vault opens with one of the
+    two.
+    """
+    from valetkey.vault.keks.rewrap import Target
+    from valetkey.vault.keks.rewrap import rewrap as wrap_anew
+
+    place = _place(session)
+    done = wrap_anew(place, Target.of(target), given=_given(session), ask=_asked_twice(new_passphrase_fd))
+    if session.json:
+        out_json({"vault": place.shown, "vault_id": done.vault_id, "before": done.before, "after": done.after})
+        return
+    say(f"the key of {place.shown} is kept under {done.after} from now on")
+    say(f"it opens no more with {done.before}, which backups of before still need; delete it only with those")
+
+
+def _or_key_file(target: str, session: Session) -> str:
+    return f"file:{session.key_file}" if target == "file" and session.key_file else target
+
+
+def _asked_twice(descriptor: int | None) -> Callable[[], Secret]:
+    """Return what asks for a new passphrase: a descriptor, the surroundings, or a person, twice."""
+
+    def ask() -> Secret:
+        from valetkey.cli.ask import secret_prompt
+        from valetkey.vault.keks import passphrase
+
+        if descriptor is not None:
+            return passphrase.from_descriptor(descriptor)
+        told = passphrase.found()
+        if told is not None:
+            return told
+        first = secret_prompt("new passphrase", instead="--new-passphrase-fd N")
+        if secret_prompt("the same again", instead="--new-passphrase-fd N") != first:
+            raise InvalidInput("the two passphrases differ", fix="type them again; nothing was changed")
+        return first
+
+    return ask
 
 
 @vault.command()
@@ -45,13 +110,13 @@ def copy(session: Session, *, source: str, target: str) -> None:
 
     old, new = Place.of(spoken(source)), Place.of(spoken(target))
     with _Progress() as progress:
-        done = move(old, new, key_file=_key_file(session), progress=progress)
+        done = move(old, new, key_file=_given(session), progress=progress)
     told = {"source": old.shown, "target": new.shown, "records": done.records, "lines": done.lines}
     if session.json:
-        out_json({**told, "written": done.written, "key_file": str(done.key_file)})
+        out_json({**told, "written": done.written, "key_file": None if done.key_file is None else str(done.key_file)})
         return
     say(f"{done.records} records and {done.lines} lines of the audit log are in {new.shown}, opened and compared")
-    say(f"its key is {done.key_file}")
+    say("its key is kept as it was" if done.key_file is None else f"its key is {done.key_file}")
     say(f"do not use {old.shown} any more; it refuses by itself. Set VALETKEY_VAULT, and start your programs anew")
 
 
@@ -69,7 +134,7 @@ def reopen(session: Session, *, force: bool) -> None:
             cause="two vaults that renew the same refresh tokens end each other's grants",
             fix="`valetkey vault reopen --force`, once you know",
         )
-    use_again(place, key_file=_key_file(session))
+    use_again(place, key_file=_given(session))
     if session.json:
         out_json({"vault": place.shown, "state": "in use"})
     else:
@@ -112,10 +177,10 @@ def restore(session: Session, *, file: str, only_verify: bool) -> None:
     place, path = _place(session), Path(file).expanduser()
     with _Progress() as progress:
         if only_verify:
-            checked, _ = verify(path, place, key_file=_key_file(session), progress=progress)
+            checked, _ = verify(path, place, key_file=_given(session), progress=progress)
             aside = None
         else:
-            done = put_back(path, place, key_file=_key_file(session), progress=progress)
+            done = put_back(path, place, key_file=_given(session), progress=progress)
             checked, aside = done.checked, done.aside
     told = {"file": str(path), "vault_id": checked.vault_id, "records": checked.records, "states": checked.states}
     if session.json:
@@ -137,7 +202,7 @@ def check(session: Session) -> None:
 
     place = _place(session)
     with _Progress() as progress:
-        found = open_everything(place, key_file=_key_file(session), progress=progress)
+        found = open_everything(place, key_file=_given(session), progress=progress)
     told = {"vault": place.shown, "vault_id": found.vault_id, "records": found.records, "audit_lines": found.lines}
     if session.json:
         out_json({**told, "connections": found.states})
@@ -153,7 +218,7 @@ def kit(session: Session, *, path: str | None) -> None:
     from valetkey.cli.signingkeys import keep
     from valetkey.vault import names
     from valetkey.vault.copying import opened
-    from valetkey.vault.keyfile import KeyFile
+    from valetkey.vault.keks.giving import kek_of
     from valetkey.vault.keyring import Keyring
     from valetkey.vault.kit import written
 
@@ -163,7 +228,7 @@ def kit(session: Session, *, path: str | None) -> None:
     if entry is None:
         raise InvalidInput(f"{place.shown} is empty", fix="name another vault with --vault")
     vault_id = Keyring.vault_id_of(entry.box)
-    key = KeyFile.read(str(_key_file(session) or place.key_path(vault_id)))
+    key = kek_of(place, entry.box, _given(session))
     Keyring.unwrapped(entry.box, key)  # a kit of another vault's key would be found out too late
     text = written(key, vault_id, datetime.now(UTC))
     if path is None:
@@ -207,6 +272,12 @@ def _place(session: Session) -> Place:
     from valetkey.vault.places import Place
 
     return Place.of(session.vault)
+
+
+def _given(session: Session) -> Given:
+    from valetkey.vault.keks.giving import Given
+
+    return Given(_key_file(session), session.passphrase)
 
 
 def _key_file(session: Session) -> Path | None:

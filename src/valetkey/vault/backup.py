@@ -21,7 +21,7 @@ from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, Vault
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
 from valetkey.vault.copying import Progress, key_for, keyring_row, open_all, open_keyring, opened, quiet
-from valetkey.vault.keyfile import KeyFile
+from valetkey.vault.keks.giving import Given, GivenKey
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.places import BACKUP, MOVED, USED, Place, refuse_unused
 from valetkey.vault.private import private_folder
@@ -45,7 +45,7 @@ class Restored:
 
     checked: Checked
     aside: Path | None
-    key_file: Path
+    key_file: Path | None
 
 
 def backup(place: Place, file: Path, *, progress: Progress = quiet) -> int:
@@ -63,31 +63,30 @@ def backup(place: Place, file: Path, *, progress: Progress = quiet) -> int:
             return _write(tables, draft, progress)
 
 
-def check(place: Place, *, key_file: Path | None = None, progress: Progress = quiet) -> Checked:
+def check(place: Place, *, key_file: GivenKey = None, progress: Progress = quiet) -> Checked:
     """Open every record of a vault in use or of a backup; raises the VaultErrors, and changes nothing."""
     return _checked(place, place, key_file, progress)[0]
 
 
-def restore(file: Path, place: Place, *, key_file: Path | None = None, progress: Progress = quiet) -> Restored:
+def restore(file: Path, place: Place, *, key_file: GivenKey = None, progress: Progress = quiet) -> Restored:
     """Put a backup in the place of a vault, or where there is none; the backup is verified before.
 
     Connections whose provider has rotated the refresh token since the backup need a new consent. Raises AlreadyExists
     where another vault is, and the VaultErrors; then nothing was changed.
     """
+    key_file = Given.of(key_file)  # so that a passphrase is asked for once
     checked, row = verify(file, place, key_file=key_file, progress=progress)
     vault_id = Keyring.vault_id_of(row.box)
     highest = _replaceable(place, vault_id)
-    kept = key_for(place, vault_id, KeyFile.read(str(key_file or place.key_path(vault_id))))
+    kept = key_for(place, place, row, key_file)
     aside = _into_file(file, place.path, highest) if place.path is not None else _into_database(file, place, progress)
     with opened(place, create=False) as store:
         event = Event("vault.restored", "vault", detail={"backup": str(file), "aside": str(aside or "")})
-        recorder_of(store, open_keyring(place, row, kept), actor="cli").note(event)
+        recorder_of(store, open_keyring(place, row, kept or key_file), actor="cli").note(event)
     return Restored(checked, aside, kept)
 
 
-def verify(
-    file: Path, place: Place, *, key_file: Path | None = None, progress: Progress = quiet
-) -> tuple[Checked, Row]:
+def verify(file: Path, place: Place, *, key_file: GivenKey = None, progress: Progress = quiet) -> tuple[Checked, Row]:
     """Open every record of a backup with the key of a place, or the one given; changes nothing."""
     if not file.is_file():
         raise VaultMissing(f"there is no backup {file}", fix="name the file that `valetkey vault backup` wrote")
@@ -97,7 +96,7 @@ def verify(
     return checked, row
 
 
-def _checked(place: Place, key_place: Place, key_file: Path | None, progress: Progress) -> tuple[Checked, Row]:
+def _checked(place: Place, key_place: Place, key_file: GivenKey, progress: Progress) -> tuple[Checked, Row]:
     if place.path is not None and place.path.is_file() and place.path.stat().st_size == 0:
         raise VaultDamaged(f"{place.path} is empty", fix="use another backup")
     with opened(place, create=False) as store, bulk_of(store) as tables, tables.reading():

@@ -23,6 +23,7 @@ from valetkey.errors import AlreadyExists, InvalidInput, VaultDamaged, VaultMiss
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
 from valetkey.vault.desk import Desk
+from valetkey.vault.keks.giving import Given, GivenKey, kek_of
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.opening import make_folder
@@ -45,12 +46,12 @@ NAMED: Final = 5  # damaged records that a message names; a person looks at the 
 
 @dataclass(frozen=True)
 class Copied:
-    """Say what a copy did: records and audit lines in the target, records written by this run, and where the key is."""
+    """Say what a copy did: records and audit lines in the target, records written by this run, its key file."""
 
     records: int
     lines: int
     written: int
-    key_file: Path
+    key_file: Path | None
 
 
 def quiet(_doing: str, _done: int, _of: int) -> None:
@@ -61,7 +62,7 @@ def copy(
     source: Place,
     target: Place,
     *,
-    key_file: Path | None = None,
+    key_file: GivenKey = None,
     progress: Progress = quiet,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Copied:
@@ -75,12 +76,12 @@ def copy(
         store = stack.enter_context(opened(source, create=False))
         old = stack.enter_context(bulk_of(store))
         row = keyring_row(old, source)
-        keyring = open_keyring(source, row, key_file)
+        keyring = open_keyring(source, row, key_file := Given.of(key_file))  # so that a passphrase is asked for once
         target_store = stack.enter_context(opened(target, create=True))
         new = stack.enter_context(bulk_of(target_store))
         move = _Move(old, new, keyring.sealer(), progress)
         unfinished = _fit(row, new, source, target)
-        kept = key_for(target, keyring.vault_id, KeyFile.read(str(key_file or source.key_path(keyring.vault_id))))
+        kept = key_for(target, source, row, key_file)
         here = recorder_of(store, keyring, actor="cli")
         if unfinished:
             if row.state != MOVING:
@@ -113,7 +114,7 @@ def _bring_late(move: _Move, desk: Desk, there: VaultWorld, sleep: Callable[[flo
     bring_home(desk, there)
 
 
-def reopen(place: Place, *, key_file: Path | None = None) -> None:
+def reopen(place: Place, *, key_file: GivenKey = None) -> None:
     """Use a vault again that was moved; right only where the place it was moved to was never used."""
     with opened(place, create=False) as store, bulk_of(store) as tables:
         row = keyring_row(tables, place)
@@ -228,10 +229,9 @@ def open_all(sealer: Sealer, rows: Iterable[Row]) -> list[float]:
     return leases
 
 
-def open_keyring(place: Place, row: Row, key_file: Path | None) -> Keyring:
+def open_keyring(place: Place, row: Row, key_file: GivenKey) -> Keyring:
     """Open a keyring with the key given, or that of the place; raises KeyMissing or WrongKey."""
-    path = key_file or place.key_path(Keyring.vault_id_of(row.box))
-    return Keyring.unwrapped(row.box, KeyFile.read(str(path)))
+    return Keyring.unwrapped(row.box, kek_of(place, row.box, key_file))
 
 
 def keyring_row(tables: Bulk, place: Place) -> Row:
@@ -287,9 +287,11 @@ def _finish(move: _Move) -> None:
         raise
 
 
-def key_for(target: Place, vault_id: bytes, key: KeyFile) -> Path:
-    """See to it that the key is where the target looks for it, and return where that is."""
-    path = target.key_path(vault_id)
+def key_for(target: Place, source: Place, row: Row, given: GivenKey) -> Path | None:
+    """See to it that a key file is where the target looks for it, and return where; None for a key in none."""
+    if Keyring.is_described(row.box):
+        return None  # the box goes along, and says how to come by the key
+    key, path = kek_of(source, row.box, given), target.key_path(Keyring.vault_id_of(row.box))
     if not path.exists():
         make_folder(path.parent)
         key.save(str(path))

@@ -21,11 +21,12 @@ LONGEST: Final = 4096  # a key file is 60 bytes; more than this is another file 
 
 
 class KeyFile:
-    """Be a key-encryption key read from a file."""
+    """Be a key-encryption key read from a file, or 32 bytes come by in another way, which `descriptor` then tells."""
 
-    def __init__(self, key: bytes, where: str) -> None:
+    def __init__(self, key: bytes, where: str, descriptor: bytes = b"") -> None:
         self._key = key
         self._where = where
+        self._descriptor = descriptor
 
     @property
     def key_id(self) -> bytes:
@@ -38,6 +39,11 @@ class KeyFile:
     def where(self) -> str:
         """Return the path."""
         return self._where
+
+    @property
+    def descriptor(self) -> bytes:
+        """Return how to come by the key (keks/); empty for a key in a file."""
+        return self._descriptor
 
     def reveal(self) -> bytes:
         """Return the key itself; the name is meant to stand out in review."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
 from valetkey.values import Entry
@@ -19,6 +20,9 @@ from valetkey.vault.recover import bring_home
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
 from valetkey.vault.world import Sender, VaultWorld
+
+if TYPE_CHECKING:
+    from valetkey.vault.keks.giving import GivenKey
 
 
 def default_path() -> Path:
@@ -38,7 +42,7 @@ def open_world(
     given: str | Path | None = None,
     *,
     transport: Callable[[], Sender],
-    key_file: Path | None = None,
+    key_file: GivenKey = None,
     create: bool = True,
     actor: str = "library",
 ) -> tuple[Desk, VaultWorld]:
@@ -61,17 +65,25 @@ def open_world(
     return desk, world
 
 
-def _keyring(place: Place, store: Store, key_file: Path | None) -> Keyring:
+def _keyring(place: Place, store: Store, key_file: GivenKey) -> Keyring:
     entry = store.load(names.KEYRING)
     if entry is None and store.names("", "", 1):
         entry = store.load(names.KEYRING)  # asked again: another process may have made the vault in between
         if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
     if entry is None:
-        entry = _created(place, store, key_file)
+        entry = _created(place, store, _file_of(key_file))
     refuse_unused(entry.state, place.shown)
+    if Keyring.is_described(entry.box) or not isinstance(key_file, Path | None):
+        from valetkey.vault.keks.giving import keyring_of  # late: most vaults have their key in a file
+
+        return keyring_of(place, entry.box, key_file)
     path = key_file or place.key_path(Keyring.vault_id_of(entry.box))
     return Keyring.unwrapped(entry.box, KeyFile.read(str(path)))
+
+
+def _file_of(given: GivenKey) -> Path | None:
+    return given if isinstance(given, Path | None) else given.key_file
 
 
 def _created(place: Place, store: Store, key_file: Path | None) -> Entry:

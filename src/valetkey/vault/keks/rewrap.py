@@ -1,0 +1,136 @@
+"""Another key for the same vault: the keyring is wrapped anew and swapped in by one write of the store.
+
+The new key exists for good, and has opened the new box, before the swap; the old one is never removed. So whoever dies
+at any step leaves a vault that opens with one of the two. What may not be here: the data keys' own rotation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from valetkey.effects import Event
+from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing
+from valetkey.values import Entry, Secret
+from valetkey.vault import names
+from valetkey.vault.auditing import recorder_of
+from valetkey.vault.keks import passphrase
+from valetkey.vault.keks.giving import Given, GivenKey, kek_of, shown
+from valetkey.vault.keyfile import KeyFile
+from valetkey.vault.keyring import Head, Keyring
+from valetkey.vault.places import USED, Place, refuse_unused
+from valetkey.vault.private import private_folder
+from valetkey.vault.stores.base import Store
+
+ATTEMPTS: Final = 5
+"""How often a keyring that others change meanwhile is read anew."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Be where the key shall be kept: `kind` is file or passphrase, `path` of a key file (None: beside the vault)."""
+
+    kind: str
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Target:
+        """Read what `--to` and `--key` take; raises InvalidInput."""
+        kind, colon, rest = text.partition(":")
+        if kind == "file" and (rest or not colon):
+            return cls("file", Path(rest).expanduser() if rest else None)
+        if text == "passphrase":
+            return cls("passphrase")
+        raise InvalidInput(f"a key cannot be kept in {text[:60]!r}", fix="file, file:PATH, or passphrase")
+
+
+@dataclass(frozen=True)
+class Rewrapped:
+    """Say how the key was kept and is kept now, as people call it."""
+
+    vault_id: str
+    before: str
+    after: str
+
+
+def rewrap(
+    place: Place, target: Target, *, given: GivenKey = None, ask: Callable[[], Secret] | None = None
+) -> Rewrapped:
+    """Keep a vault's key elsewhere from now on; `ask` gives a new passphrase. Raises WrongKey and the VaultErrors."""
+    given = Given.of(given)
+    store = place.open(create=False)
+    try:
+        entry = _keyring(store, place)
+        old = kek_of(place, entry.box, given)
+        keyring = Keyring.unwrapped(entry.box, old)
+        new = _made(place, target, keyring.vault_id, ask)
+        if new.key_id == old.key_id:  # compared: fingerprints, which stand in the clear
+            raise AlreadyExists(
+                f"the vault is kept under {new.where} already", fix="name a new key file with --to file:PATH"
+            )
+        after = new.where if new.descriptor else f"key file {new.where}"
+        before = shown(Head.of(entry.box)) if old.descriptor else f"key file {old.where}"
+        recorder = recorder_of(store, keyring, actor="cli")
+        recorder.note(Event("vault.rewrap_started", "vault", detail={"before": before, "after": after}))
+        _swapped(store, place, old, new)
+        recorder.note(Event("vault.rewrapped", "vault", detail={"before": before, "after": after}))
+    finally:
+        store.close()
+    return Rewrapped(keyring.vault_id.hex(), before, after)
+
+
+def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = None) -> str:
+    """Make a new vault whose key is kept as `target` says, and return its id; raises AlreadyExists where one is."""
+    store = place.open(create=True)
+    try:
+        if store.names("", "", 1):
+            raise AlreadyExists(f"there is a vault in {place.shown}", fix="`valetkey vault rewrap` changes its key")
+        keyring = Keyring.create(time.time())
+        box = keyring.wrapped(_made(place, target, keyring.vault_id, ask))
+        if not store.swap(names.KEYRING, 0, Entry(USED, box)):
+            raise AlreadyExists(f"another process made a vault in {place.shown}", fix="use it as it is")
+    finally:
+        store.close()
+    return keyring.vault_id.hex()
+
+
+def _keyring(store: Store, place: Place) -> Entry:
+    entry = store.load(names.KEYRING)
+    if entry is None:
+        raise VaultMissing(f"there is no vault in {place.shown}", fix="name another")
+    refuse_unused(entry.state, place.shown)
+    return entry
+
+
+def _swapped(store: Store, place: Place, old: KeyFile, new: KeyFile) -> None:
+    """Wrap the keyring as it is now with the new key and put it in place; others may add data keys meanwhile."""
+    for _ in range(ATTEMPTS):
+        entry = _keyring(store, place)
+        box = Keyring.unwrapped(entry.box, old).wrapped(new)
+        if Keyring.tried(box, new) is None:
+            raise VaultDamaged("the keyring does not open with its new key", fix="nothing was changed; try again")
+        if store.swap(names.KEYRING, entry.version, Entry(USED, box)):
+            return
+    raise StoreUnavailable("others keep changing the keyring", fix="give the same command again; nothing was changed")
+
+
+def _made(place: Place, target: Target, vault_id: bytes, ask: Callable[[], Secret] | None) -> KeyFile:
+    """Make the new key, and see to it that it is kept for good."""
+    if target.kind == "passphrase":
+        told = ask() if ask is not None else passphrase.found()
+        if told is None:
+            raise InvalidInput("the new passphrase is needed", fix="--new-passphrase-fd N, or a terminal")
+        return passphrase.new_key(told)
+    path = target.path or place.key_path(vault_id)
+    if not path.exists():
+        try:
+            private_folder(path.parent)
+        except OSError as refusal:
+            raise StoreUnavailable(
+                f"the folder {path.parent} cannot be made: {refusal.strerror}", fix="make it, or name another place"
+            ) from None
+        return KeyFile.create(str(path))
+    return KeyFile.read(str(path))

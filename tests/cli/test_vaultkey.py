@@ -1,0 +1,65 @@
+"""`valetkey vault init` and `rewrap`: a passphrase comes by a descriptor, and never stands in what is shown."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import pytest
+
+from clikit import Program
+
+PHRASE = "wooden fox counts nine slow rivers"
+
+
+@contextmanager
+def descriptor(text):
+    """Give the number of a pipe that holds a text."""
+    read, write = os.pipe()
+    os.write(write, f"{text}\n".encode())
+    os.close(write)
+    try:
+        yield read
+    finally:
+        os.close(read)
+
+
+@pytest.fixture
+def run(tmp_path):
+    program = Program()
+
+    def called(*arguments, phrase=PHRASE, option="--passphrase-fd"):
+        with descriptor(phrase) as number:
+            done = program("--vault", str(tmp_path / "v.db"), *arguments, option, str(number), pass_fds=(number,))
+        assert phrase not in done.out + done.err
+        return done
+
+    return called
+
+
+def test_a_vault_is_made_under_a_passphrase_opened_and_put_under_a_file(run, tmp_path):
+    assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
+    assert not (tmp_path / "v.key").exists()
+    assert run("vault", "check", "--json").json["records"] == 1
+    wrong = run("vault", "check", "--json", phrase="wooden fox counts ten slow rivers")
+    assert (wrong.code, wrong.error["code"]) == (7, "wrong_key")
+    kit = run("vault", "kit").out
+    assert "valetkey recovery kit" in kit
+    done = run("vault", "rewrap", "--to", "file", "--json")
+    assert done.json["before"] == "a passphrase"
+    assert done.json["after"] == f"key file {tmp_path / 'v.key'}"
+    assert run("vault", "check", phrase="is not asked for").code == 0
+    again = run("vault", "rewrap", "--to", "passphrase", option="--new-passphrase-fd")
+    assert "which backups of before still need" in again.err
+    assert (tmp_path / "v.key").exists()
+
+
+def test_without_a_passphrase_and_a_terminal_the_ways_to_give_it_are_told(run, tmp_path):
+    assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
+    done = Program()("--vault", str(tmp_path / "v.db"), "vault", "check", "--json")
+    assert "--passphrase-fd" in done.error["fix"]
+
+
+def test_a_vault_is_not_made_twice(run):
+    assert run("vault", "init", option="--new-passphrase-fd").code == 0
+    assert run("vault", "init", "--json", option="--new-passphrase-fd").error["code"] == "already_exists"
