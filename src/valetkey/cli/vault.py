@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from valetkey.vault.keks.giving import Given
     from valetkey.vault.places import Place
 
+KINDS: Final = "file:PATH, passphrase, transit:[MOUNT/]NAME, or aws-kms:ARN"
+
 TICK: Final = 0.2
 """Seconds between two words of progress; a terminal needs no more, and a log gets none."""
 
@@ -33,7 +35,7 @@ def vault() -> None:
 
 
 @vault.command()
-@click.option("--key", "target", metavar="KIND", default="file", help="file (the default), file:PATH, or passphrase.")
+@click.option("--key", "target", metavar="KIND", default="file", help=f"file (the default), {KINDS}.")
 @click.option("--new-passphrase-fd", metavar="N", type=click.IntRange(min=0), help="Where the new passphrase is read.")
 @click.pass_obj
 def init(session: Session, *, target: str, new_passphrase_fd: int | None) -> None:
@@ -49,7 +51,7 @@ def init(session: Session, *, target: str, new_passphrase_fd: int | None) -> Non
 
 
 @vault.command()
-@click.option("--to", "target", metavar="KIND", required=True, help="file, file:PATH, or passphrase.")
+@click.option("--to", "target", metavar="KIND", required=True, help=f"file, {KINDS}.")
 @click.option("--new-passphrase-fd", metavar="N", type=click.IntRange(min=0), help="Where the new passphrase is read.")
 @click.pass_obj
 def rewrap(session: Session, *, target: str, new_passphrase_fd: int | None) -> None:

@@ -60,16 +60,27 @@ def kek_of(place: Place, stored: bytes, given: GivenKey) -> KeyFile:
         kek = KeyFile(key.reveal(), key.where, head.descriptor)
         fix = "leave --key-file out; nothing was changed"
     else:
-        kek = passphrase.derived(given.passphrase(), kinds.read(head.descriptor))
+        kind = kinds.read(head.descriptor)
+        kek = _fetched(kind, head, given)
         fix = "type it again; keyboard layout and Caps Lock count. Nothing was changed"
     if kek.key_id == head.kek_id:  # compared: fingerprints, which stand in the clear
         return kek
     if given.key_file is not None:
         message = f"the key in {kek.where} is not the key of this vault, which is kept under {shown(head)}"
+    elif not isinstance(kinds.read(head.descriptor), kinds.PassphraseKind):
+        message, fix = f"{kek.where} gave another key than this vault's", "bring back the key that was there"
     else:
         message = "this is not the passphrase of this vault"
     cause = f"vault {head.vault_id.hex()} was sealed with key {head.kek_id.hex()}; the key given is {kek.key_id.hex()}"
     raise WrongKey(message, cause=cause, fix=fix)
+
+
+def _fetched(kind: kinds.Kind, head: Head, given: Given) -> KeyFile:
+    if isinstance(kind, kinds.PassphraseKind):
+        return passphrase.derived(given.passphrase(), kind)
+    from valetkey.vault.keks.managed import fetched  # late: extras, and cost to import
+
+    return fetched(kind, head.vault_id)
 
 
 def keyring_of(place: Place, stored: bytes, given: GivenKey) -> Keyring:

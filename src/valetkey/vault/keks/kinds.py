@@ -5,6 +5,7 @@ What may not be here: asking anybody for a key.
 
 from __future__ import annotations
 
+import re
 from typing import Final, TypeAlias
 
 import msgspec
@@ -54,7 +55,41 @@ class PassphraseKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
             )
 
 
-Kind: TypeAlias = PassphraseKind
+class TransitKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="transit", tag_field="kind"):
+    """Be the key of a Transit engine, and the vault's key as that encrypted it."""
+
+    mount: str
+    name: str
+    wrapped: str
+
+    @property
+    def shown(self) -> str:
+        """Return where the key is, for people."""
+        return f"Transit key {self.mount}/{self.name}"
+
+
+class AwsKmsKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="aws-kms", tag_field="kind"):
+    """Be a key of AWS KMS, and the vault's key as that encrypted it."""
+
+    arn: str
+    wrapped: bytes
+
+    @property
+    def shown(self) -> str:
+        """Return where the key is, for people."""
+        return f"AWS KMS key {self.arn}"
+
+    @property
+    def region(self) -> str:
+        """Return the region that the ARN names."""
+        return self.arn.split(":")[3]
+
+
+TRANSIT_NAME: Final = re.compile(r"(?:([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)/)?([A-Za-z0-9_-][A-Za-z0-9._-]*)")
+KMS_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]+")
+"""What `--to` takes, and what is taken from a box: nothing that leads to another path or service."""
+
+Kind: TypeAlias = PassphraseKind | TransitKind | AwsKmsKind
 
 _DECODER: Final = msgspec.json.Decoder(Kind)  # laid out on import, by one thread (schema.py)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -68,7 +103,12 @@ def written(kind: Kind) -> bytes:
 def read(descriptor: bytes) -> Kind:
     """Read the descriptor of a box; raises VaultDamaged."""
     try:
-        return _DECODER.decode(descriptor)
+        kind: Kind = _DECODER.decode(descriptor)
+        if isinstance(kind, TransitKind) and not TRANSIT_NAME.fullmatch(f"{kind.mount}/{kind.name}"):
+            raise msgspec.ValidationError
+        if isinstance(kind, AwsKmsKind) and not KMS_ARN.fullmatch(kind.arn):
+            raise msgspec.ValidationError
+        return kind  # noqa: TRY300  # the checks belong to reading
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise VaultDamaged(
             "the keyring does not say in a way that is known here how its key is kept",

@@ -19,6 +19,7 @@ from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
 from valetkey.vault.keks import passphrase
 from valetkey.vault.keks.giving import Given, GivenKey, kek_of, shown
+from valetkey.vault.keks.kinds import KMS_ARN, TRANSIT_NAME
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Head, Keyring
 from valetkey.vault.places import USED, Place, refuse_unused
@@ -31,10 +32,11 @@ ATTEMPTS: Final = 5
 
 @dataclass(frozen=True)
 class Target:
-    """Be where the key shall be kept: `kind` is file or passphrase, `path` of a key file (None: beside the vault)."""
+    """Be where the key shall be kept: `path` of a key file (None: beside the vault), `name` at a service."""
 
     kind: str
     path: Path | None = None
+    name: str = ""
 
     @classmethod
     def of(cls, text: str) -> Target:
@@ -44,7 +46,12 @@ class Target:
             return cls("file", Path(rest).expanduser() if rest else None)
         if text == "passphrase":
             return cls("passphrase")
-        raise InvalidInput(f"a key cannot be kept in {text[:60]!r}", fix="file, file:PATH, or passphrase")
+        if (kind == "transit" and TRANSIT_NAME.fullmatch(rest)) or (kind == "aws-kms" and KMS_ARN.fullmatch(rest)):
+            return cls(kind, name=rest)
+        raise InvalidInput(
+            f"a key cannot be kept in {text[:60]!r}",
+            fix="file, file:PATH, passphrase, transit:NAME, transit:MOUNT/NAME, or aws-kms:ARN",
+        )
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,13 @@ def _made(place: Place, target: Target, vault_id: bytes, ask: Callable[[], Secre
         if told is None:
             raise InvalidInput("the new passphrase is needed", fix="--new-passphrase-fd N, or a terminal")
         return passphrase.new_key(told)
+    if target.kind in {"transit", "aws-kms"}:
+        from valetkey.vault.keks.managed import new_kms_key, new_transit_key  # late: extras, and cost to import
+
+        if target.kind == "aws-kms":
+            return new_kms_key(target.name, vault_id)
+        mount, _, name = target.name.rpartition("/")
+        return new_transit_key(mount or "transit", name, vault_id)
     path = target.path or place.key_path(vault_id)
     if not path.exists():
         try:
