@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from valetkey.vault.keks.giving import Given
     from valetkey.vault.places import Place
 
-KINDS: Final = "file:PATH, passphrase, transit:[MOUNT/]NAME, or aws-kms:ARN"
+KINDS: Final = "file:PATH, passphrase, keychain, transit:[MOUNT/]NAME, or aws-kms:ARN"
 
 TICK: Final = 0.2
 """Seconds between two words of progress; a terminal needs no more, and a log gets none."""

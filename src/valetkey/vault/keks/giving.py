@@ -78,6 +78,10 @@ def kek_of(place: Place, stored: bytes, given: GivenKey) -> KeyFile:
 def _fetched(kind: kinds.Kind, head: Head, given: Given) -> KeyFile:
     if isinstance(kind, kinds.PassphraseKind):
         return passphrase.derived(given.passphrase(), kind)
+    if isinstance(kind, kinds.KeychainKind):
+        from valetkey.vault.keks import keychain  # late, as below
+
+        return keychain.fetched(kind)
     from valetkey.vault.keks.managed import fetched  # late: extras, and cost to import
 
     return fetched(kind, head.vault_id)

@@ -85,11 +85,23 @@ class AwsKmsKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="a
         return self.arn.split(":")[3]
 
 
+class KeychainKind(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="keychain", tag_field="kind"):
+    """Be an item of the operating system's keychain."""
+
+    service: str
+    account: str
+
+    @property
+    def shown(self) -> str:
+        """Return where the key is, for people."""
+        return "the keychain"
+
+
 TRANSIT_NAME: Final = re.compile(r"(?:([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)/)?([A-Za-z0-9_-][A-Za-z0-9._-]*)")
 KMS_ARN: Final = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]+")
 """What `--to` takes, and what is taken from a box: nothing that leads to another path or service."""
 
-Kind: TypeAlias = PassphraseKind | TransitKind | AwsKmsKind
+Kind: TypeAlias = PassphraseKind | TransitKind | AwsKmsKind | KeychainKind
 
 _DECODER: Final = msgspec.json.Decoder(Kind)  # laid out on import, by one thread (schema.py)
 _ENCODER: Final = msgspec.json.Encoder()

@@ -44,13 +44,13 @@ class Target:
         kind, colon, rest = text.partition(":")
         if kind == "file" and (rest or not colon):
             return cls("file", Path(rest).expanduser() if rest else None)
-        if text == "passphrase":
-            return cls("passphrase")
+        if text in {"passphrase", "keychain"}:
+            return cls(text)
         if (kind == "transit" and TRANSIT_NAME.fullmatch(rest)) or (kind == "aws-kms" and KMS_ARN.fullmatch(rest)):
             return cls(kind, name=rest)
         raise InvalidInput(
             f"a key cannot be kept in {text[:60]!r}",
-            fix="file, file:PATH, passphrase, transit:NAME, transit:MOUNT/NAME, or aws-kms:ARN",
+            fix="file, file:PATH, passphrase, keychain, transit:NAME, transit:MOUNT/NAME, or aws-kms:ARN",
         )
 
 
@@ -131,6 +131,10 @@ def _made(place: Place, target: Target, vault_id: bytes, ask: Callable[[], Secre
         if told is None:
             raise InvalidInput("the new passphrase is needed", fix="--new-passphrase-fd N, or a terminal")
         return passphrase.new_key(told)
+    if target.kind == "keychain":
+        from valetkey.vault.keks.keychain import new_keychain_key  # late: an extra
+
+        return new_keychain_key(vault_id)
     if target.kind in {"transit", "aws-kms"}:
         from valetkey.vault.keks.managed import new_kms_key, new_transit_key  # late: extras, and cost to import
 
