@@ -54,6 +54,29 @@ def test_a_vault_is_made_under_a_passphrase_opened_and_put_under_a_file(run, tmp
     assert (tmp_path / "v.key").exists()
 
 
+def test_a_passphrase_is_changed_by_two_descriptors_and_the_old_one_is_not_taken_for_the_new(run, tmp_path):
+    assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
+    refused = run("vault", "rewrap", "--to", "passphrase", "--json")
+    assert "--new-passphrase-fd" in refused.error["fix"]
+    other = "seven quiet lamps over the old harbour"
+    with descriptor(PHRASE) as now, descriptor(other) as new:
+        done = Program()(
+            *("--vault", str(tmp_path / "v.db"), "vault", "rewrap", "--to", "passphrase"),
+            *("--passphrase-fd", str(now), "--new-passphrase-fd", str(new)),
+            pass_fds=(now, new),
+        )
+    assert done.code == 0
+    assert run("vault", "check", "--json").error["code"] == "wrong_key"
+    assert run("vault", "check", phrase=other).code == 0
+
+
+def test_a_kit_brings_a_vault_back_whose_passphrase_was_forgotten(run, tmp_path):
+    assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
+    kit, key = run("vault", "kit").out, str(tmp_path / "kit.key")
+    assert Program()("vault", "recover", "--key-file", key, stdin=kit).code == 0
+    assert Program()("--vault", str(tmp_path / "v.db"), "--key-file", key, "vault", "check").code == 0
+
+
 def test_without_a_passphrase_and_a_terminal_the_ways_to_give_it_are_told(run, tmp_path):
     assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
     done = Program()("--vault", str(tmp_path / "v.db"), "vault", "check", "--json")

@@ -1,6 +1,11 @@
-"""A vault whose key is in the keychain, which here is one in memory."""
+"""A vault whose key is in the keychain: one in memory, and the real Secret Service where it is installed."""
 
 from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
 
 import keyring
 import pytest
@@ -102,3 +107,30 @@ def test_a_machine_without_a_keychain_is_told_what_to_use_instead(place, keychai
     with pytest.raises(InvalidInput, match="no keychain") as refusal:
         rewrap(place, Target.of("keychain"))
     assert "passphrase" in refusal.value.fix
+
+
+# ── the real Secret Service ──────────────────────────────────────────────────────────────────────────────────────
+
+SESSION = """
+set -e
+printf 'password of the keychain' | gnome-keyring-daemon --unlock --components=secrets >/dev/null
+{commands}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (shutil.which("gnome-keyring-daemon") and shutil.which("dbus-run-session")),
+    reason="needs gnome-keyring and dbus, of Debian's packages of these names",
+)
+def test_the_gnome_keyring_keeps_the_key_over_a_new_session(tmp_path):
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    vault = f"{sys.executable} -m valetkey --vault {tmp_path / 't.db'} vault"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "XDG_RUNTIME_DIR": str(runtime)}
+    env |= {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")}
+    for commands in (f"{vault} init --key keychain", f"{vault} check", f"{vault} rewrap --to file\n{vault} check"):
+        command = ["dbus-run-session", "--", "sh", "-c", SESSION.format(commands=commands)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "t.key").exists() == ("rewrap" in commands)

@@ -64,7 +64,7 @@ def rewrap(session: Session, *, target: str, new_passphrase_fd: int | None) -> N
     from valetkey.vault.keks.rewrap import rewrap as wrap_anew
 
     place = _place(session)
-    done = wrap_anew(place, Target.of(target), given=_given(session), ask=_asked_twice(new_passphrase_fd))
+    done = wrap_anew(place, Target.of(target), given=_given(session), ask=_asked_twice(new_passphrase_fd, found=False))
     if session.json:
         out_json({"vault": place.shown, "vault_id": done.vault_id, "before": done.before, "after": done.after})
         return
@@ -76,8 +76,11 @@ def _or_key_file(target: str, session: Session) -> str:
     return f"file:{session.key_file}" if target == "file" and session.key_file else target
 
 
-def _asked_twice(descriptor: int | None) -> Callable[[], Secret]:
-    """Return what asks for a new passphrase: a descriptor, the surroundings, or a person, twice."""
+def _asked_twice(descriptor: int | None, *, found: bool = True) -> Callable[[], Secret]:
+    """Return what asks for a new passphrase: a descriptor, the surroundings (`found`), or a person, twice.
+
+    At a rewrap the surroundings give the passphrase of now, which would be taken for the new one.
+    """
 
     def ask() -> Secret:
         from valetkey.cli.ask import secret_prompt
@@ -85,7 +88,7 @@ def _asked_twice(descriptor: int | None) -> Callable[[], Secret]:
 
         if descriptor is not None:
             return passphrase.from_descriptor(descriptor)
-        told = passphrase.found()
+        told = passphrase.found() if found else None
         if told is not None:
             return told
         first = secret_prompt("new passphrase", instead="--new-passphrase-fd N")
