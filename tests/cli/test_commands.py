@@ -62,7 +62,8 @@ def test_no_option_takes_a_secret_as_its_value():
         for option in command.params
         if isinstance(option, click.Option) and not option.is_flag and telling.search(option.opts[0])
     ]
-    pointing = ("-file", "-url", "-auth", "-expires", "-ref")  # a reference names a place, and is refused if it is not
+    # a reference names a place, and is refused if it is not; a descriptor is a number
+    pointing = ("-file", "-url", "-auth", "-expires", "-ref", "-fd")
     assert [name for name in found if not name.endswith(pointing)] == []
     assert "jwt sign --secret-file" in found
 
