@@ -130,15 +130,20 @@ def test_a_gzip_bomb_is_undone_only_up_to_the_limit(serve, send, length, cut):
     assert len(response.body) == (10_000 if len(bomb) >= 1000 else 1000)
 
 
+def packed(body):
+    """Compress without the time of day: the bytes name the case, and workers must collect the same names."""
+    return gzip.compress(body, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("body", "coding"),
     [
         (b"not gzip", "gzip"),
-        (gzip.compress(b"x" * 100)[:-9], "gzip"),
-        (gzip.compress(b"x") + b"more", "gzip"),
+        (packed(b"x" * 100)[:-9], "gzip"),
+        (packed(b"x") + b"more", "gzip"),
         (zlib.compress(b"x"), "deflate"),
         (b"x", "br"),
-        (gzip.compress(gzip.compress(b"x")), "gzip, gzip"),
+        (packed(packed(b"x")), "gzip, gzip"),
     ],
 )
 def test_a_coding_that_cannot_be_undone_is_a_bad_answer(serve, send, body, coding):
