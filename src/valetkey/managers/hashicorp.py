@@ -298,6 +298,8 @@ def _no_redirect(response: Any, *_: object, **__: object) -> None:
 
     A standby answers 412 while it has not caught up with a write that the request speaks of.
     """
+    if response.status_code == 412 or response.is_redirect:
+        response.close()  # its body is not read yet, and an error that leaves here would leave the socket open
     if response.status_code == 412:
         raise unavailable("the HashiCorp Vault has not caught up with an earlier write", {"status": 412})
     if response.is_redirect:
