@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 import threading
 
 import pytest
+import requests
+import urllib3
 
 from hashicorp import VaultServer
 from valetkey.errors import InsecureUrl, InvalidInput, ManagerRefused, ManagerUnavailable
-from valetkey.managers.hashicorp import HashiCorp, Settings
+from valetkey.managers.hashicorp import HashiCorp, Settings, _no_redirect
 from valetkey.values import Secret
 
 pytestmark = pytest.mark.network
@@ -236,6 +239,16 @@ def test_each_status_is_one_of_our_errors(filled, status, kind, code):
     assert caught.value.code == code
     assert caught.value.evidence["sent"] is False
     assert status == 412 or "read kv/google" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [307, 412])
+def test_an_answer_that_is_refused_unread_leaves_no_socket_open(status):
+    answer = requests.Response()
+    answer.status_code, answer.raw = status, urllib3.HTTPResponse(io.BytesIO(b"unread"), preload_content=False)
+    answer.headers["Location"] = "https://elsewhere.test"
+    with pytest.raises((ManagerRefused, ManagerUnavailable)):
+        _no_redirect(answer)
+    assert answer.raw.closed
 
 
 def test_a_sealed_vault_is_weather(filled):
