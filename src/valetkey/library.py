@@ -118,9 +118,9 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
     """Open the vault at `path` (default: VALETKEY_VAULT, else the user's data folder); made if it is not there.
 
     `path` is a file, or a database as postgresql://user@host/database (docs/vault.md).
-    `key` is the passphrase of a vault that has one, or a function that asks for it; a vault that is made here
-    has its key in a file all the same (`valetkey vault init`).
-    Raises the VaultErrors: WrongKey, KeyMissing, VaultUnreadable, VaultMissing (with `create=False`).
+    `key` is the vault's passphrase, under which a new vault is made as well, or a function that is asked where a
+    vault has one. Without a passphrase a new vault has its key in a file; `valetkey vault init` makes other kinds.
+    Raises the VaultErrors: WrongKey, KeyMissing, VaultUnreadable, VaultMissing (with `create=False`); InvalidInput.
     """
     desk, world = open_world(
         path,
@@ -138,7 +138,7 @@ def _given(key_file: str | Path | None, key: Secret | Callable[[], Secret] | Non
         return path
     from valetkey.vault.keks.giving import Given  # late: most vaults have their key in a file
 
-    return Given(path, (lambda: key) if isinstance(key, Secret) else key)
+    return Given(path, told=key) if isinstance(key, Secret) else Given(path, key)
 
 
 @lru_cache(maxsize=1)

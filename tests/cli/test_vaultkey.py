@@ -86,3 +86,9 @@ def test_without_a_passphrase_and_a_terminal_the_ways_to_give_it_are_told(run, t
 def test_a_vault_is_not_made_twice(run):
     assert run("vault", "init", option="--new-passphrase-fd").code == 0
     assert run("vault", "init", "--json", option="--new-passphrase-fd").error["code"] == "already_exists"
+
+
+def test_standard_input_is_a_descriptor_like_another(run, tmp_path):
+    assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
+    opened = Program()("--vault", str(tmp_path / "v.db"), "--passphrase-fd", "0", "vault", "check", stdin=f"{PHRASE}\n")
+    assert opened.code == 0

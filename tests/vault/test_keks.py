@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 import valetkey
+from keykit import a_vault, box_of, opens
 from valetkey.errors import AlreadyExists, InvalidInput, KeyMissing, VaultDamaged, WrongKey
 from valetkey.values import Secret
-from valetkey.vault import backup, copying, names
+from valetkey.vault import backup, copying
 from valetkey.vault.keks import kinds, passphrase
 from valetkey.vault.keks.giving import Given, kek_of
 from valetkey.vault.keks.rewrap import Target, create, rewrap
@@ -31,22 +32,7 @@ def told(text=PHRASE):
 
 @pytest.fixture
 def place(tmp_path):
-    """Give a vault with an app in it, whose key is in a file."""
-    with valetkey.open(tmp_path / "vault.db") as vault:
-        vault.add_app(an_app())
-    return Place.of(tmp_path / "vault.db")
-
-
-def box_of(place):
-    store = place.open(create=False)
-    box = store.load(names.KEYRING).box
-    store.close()
-    return box
-
-
-def opens(place, **how):
-    with valetkey.open(place.path, create=False, **how) as vault:
-        return [app.name for app in vault.apps()] == ["acme"]
+    return a_vault(tmp_path / "vault.db")
 
 
 # ── argon2id ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,6 +192,22 @@ def test_a_new_vault_is_made_under_a_passphrase_and_not_twice(tmp_path):
     assert Keyring.vault_id_of(box_of(place)).hex() == vault_id
     with pytest.raises(AlreadyExists):
         create(place, PASSPHRASE, ask=told())
+
+
+def test_a_new_vault_is_opened_with_a_passphrase_and_no_key_file_is_made(tmp_path):
+    with valetkey.open(tmp_path / "new.db", key=Secret(PHRASE)) as vault:
+        vault.add_app(an_app())
+    assert [file.name for file in tmp_path.iterdir() if file.suffix == ".key"] == []
+    place = Place.of(tmp_path / "new.db")
+    assert opens(place, key=Secret(PHRASE))
+    with pytest.raises(WrongKey):
+        opens(place, key=Secret("wooden fox counts ten slow rivers"))
+
+
+def test_a_passphrase_that_is_refused_leaves_no_empty_vault(tmp_path):
+    with pytest.raises(InvalidInput, match="fewer than 12"):
+        create(Place.of(tmp_path / "new.db"), PASSPHRASE, ask=told("hunter2"))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "file:", "passphrase:hunter2", "sqlite"])

@@ -11,11 +11,9 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-import valetkey
+from keykit import a_vault, opens
 from valetkey.errors import InvalidInput, KeyMissing, StoreUnavailable, VaultUnreadable
 from valetkey.vault.keks.rewrap import Target, rewrap
-from valetkey.vault.places import Place
-from vaultkit import an_app
 
 
 class Memory(KeyringBackend):
@@ -48,14 +46,7 @@ def keychain(monkeypatch):
 
 @pytest.fixture
 def place(tmp_path):
-    with valetkey.open(tmp_path / "vault.db") as vault:
-        vault.add_app(an_app())
-    return Place.of(tmp_path / "vault.db")
-
-
-def opens(place):
-    with valetkey.open(place.path, create=False) as vault:
-        return [app.name for app in vault.apps()] == ["acme"]
+    return a_vault(tmp_path / "vault.db")
 
 
 def test_a_vault_is_put_under_the_keychain_and_back(place, keychain):

@@ -12,34 +12,20 @@ import hvac
 import pytest
 
 import valetkey
+from keykit import a_vault, box_of, opens
 from valetkey.errors import InvalidInput, ManagerRefused, ManagerUnavailable, WrongKey
 from valetkey.vault import backup
 from valetkey.vault.keks.giving import kek_of
 from valetkey.vault.keks.rewrap import Target, create, rewrap
 from valetkey.vault.keyring import Head
 from valetkey.vault.places import Place
-from vaultkit import an_app
 
 pytestmark = pytest.mark.network
 
 
 @pytest.fixture
 def place(tmp_path):
-    with valetkey.open(tmp_path / "vault.db") as vault:
-        vault.add_app(an_app())
-    return Place.of(tmp_path / "vault.db")
-
-
-def box_of(place):
-    store = place.open(create=False)
-    box = store.load("keyring").box
-    store.close()
-    return box
-
-
-def opens(place, **how):
-    with valetkey.open(place.path, create=False, **how) as vault:
-        return [app.name for app in vault.apps()] == ["acme"]
+    return a_vault(tmp_path / "vault.db")
 
 
 # ── Transit ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -128,7 +128,7 @@ def read_roster(ledger: Ledger, key: ChainKey) -> tuple[int, Roster]:
         raise VaultDamaged(
             "the roster of the audit log does not open",
             cause="somebody edited the database, or it was mended with parts of an older copy",
-            fix="`valetkey audit verify` says what is left; restore the vault from a backup",
+            fix="restore the vault from a backup",
         )
     return there.number, roster
 

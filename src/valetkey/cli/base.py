@@ -60,7 +60,8 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         from valetkey.vault.places import spoken
 
         value = spoken(value)
-    if value not in {None, "", False} and isinstance(session, Session) and parameter.name is not None:
+    said = value not in (None, "") and value is not False  # not by truth: file descriptor 0 is a value
+    if said and isinstance(session, Session) and parameter.name is not None:
         setattr(session, parameter.name, value)
 
 

@@ -48,6 +48,7 @@ def init(session: Session, *, target: str, new_passphrase_fd: int | None) -> Non
         out_json({"vault": place.shown, "vault_id": vault_id, "key": target})
     else:
         say(f"a new vault is in {place.shown}; without its key it is lost: `valetkey vault kit`")
+        _say_where(target)
 
 
 @vault.command()
@@ -69,7 +70,13 @@ def rewrap(session: Session, *, target: str, new_passphrase_fd: int | None) -> N
         out_json({"vault": place.shown, "vault_id": done.vault_id, "before": done.before, "after": done.after})
         return
     say(f"the key of {place.shown} is kept under {done.after} from now on")
+    _say_where(target)
     say(f"it opens no more with {done.before}, which backups of before still need; delete it only with those")
+
+
+def _say_where(target: str) -> None:
+    if target.startswith("file:"):
+        say("name that key file with --key-file or VALETKEY_KEY_FILE from now on")
 
 
 def _or_key_file(target: str, session: Session) -> str:

@@ -78,7 +78,7 @@ class Keyholder:
                 raise VaultDamaged(
                     "the audit log's roster is gone",
                     cause="somebody deleted it from the database",
-                    fix="`valetkey audit verify` says what is left; restore the vault from a backup",
+                    fix="restore the vault from a backup",
                 )
             self._begun = keys.begun
             if not keys.begun and roster is not None:

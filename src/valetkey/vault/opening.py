@@ -72,7 +72,7 @@ def _keyring(place: Place, store: Store, key_file: GivenKey) -> Keyring:
         if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
     if entry is None:
-        entry = _created(place, store, _file_of(key_file))
+        entry = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)
     if Keyring.is_described(entry.box) or not isinstance(key_file, Path | None):
         from valetkey.vault.keks.giving import keyring_of  # late: most vaults have their key in a file
@@ -82,24 +82,34 @@ def _keyring(place: Place, store: Store, key_file: GivenKey) -> Keyring:
     return Keyring.unwrapped(entry.box, KeyFile.read(str(path)))
 
 
-def _file_of(given: GivenKey) -> Path | None:
-    return given if isinstance(given, Path | None) else given.key_file
+def _created(place: Place, store: Store, given: GivenKey) -> Entry:
+    """Make the keyring of a new vault, under a passphrase where a program gave one, else under a key file.
 
+    A key file that is there already is used, because it may be mounted.
+    """
+    keyring, key_file = Keyring.create(time.time()), given if isinstance(given, Path | None) else given.key_file
+    if key_file is None and not isinstance(given, Path | None) and given.told is not None:
+        from valetkey.vault.keks.passphrase import new_key  # late: most vaults have their key in a file
 
-def _created(place: Place, store: Store, key_file: Path | None) -> Entry:
-    """Make the keyring of a new vault; a key file that is there already is used, because it may be mounted."""
-    keyring = Keyring.create(time.time())
+        store.swap(names.KEYRING, 0, Entry(USED, keyring.wrapped(new_key(given.told))))
+        return _made(store)
     path = key_file or place.key_path(keyring.vault_id)
     there = path.exists()
     if not there and place.path is None:
         make_folder(path.parent)
     kek = KeyFile.read(str(path)) if there else KeyFile.create(str(path))
     done = store.swap(names.KEYRING, 0, Entry(USED, keyring.wrapped(kek)))
-    entry = store.load(names.KEYRING)  # ours, or that of a process that was faster
-    if entry is None:
-        raise VaultDamaged("the keyring vanished while the vault was being created")
+    entry = _made(store)
     if not done and not there and path != (key_file or place.key_path(Keyring.vault_id_of(entry.box))):
         path.unlink(missing_ok=True)  # named by an id that no vault has
+    return entry
+
+
+def _made(store: Store) -> Entry:
+    """Load the keyring after it was made: ours, or that of a process that was faster."""
+    entry = store.load(names.KEYRING)
+    if entry is None:
+        raise VaultDamaged("the keyring vanished while the vault was being created")
     return entry
 
 

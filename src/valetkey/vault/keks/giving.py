@@ -26,7 +26,7 @@ class Given:
 
     key_file: Path | None = None
     ask: Ask | None = None
-    _told: Secret | None = field(default=None, repr=False)
+    told: Secret | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, given: Path | Given | None) -> Given:
@@ -35,16 +35,16 @@ class Given:
 
     def passphrase(self) -> Secret:
         """Return the passphrase, asked for once; raises KeyMissing where there is none."""
-        if self._told is None:
-            self._told = self.ask() if self.ask is not None else passphrase.found()
-        if self._told is None:
+        if self.told is None:
+            self.told = self.ask() if self.ask is not None else passphrase.found()
+        if self.told is None:
             raise KeyMissing(
                 "the passphrase of this vault is needed",
                 cause="it was neither given nor found, and nobody can be asked",
                 fix="--passphrase-fd N, VALETKEY_PASSPHRASE_FD, or a systemd credential named valetkey-passphrase; "
                 "in a program, valetkey.open(key=valetkey.Secret(…))",
             )
-        return self._told
+        return self.told
 
 
 GivenKey: TypeAlias = Path | Given | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -91,17 +92,21 @@ def rewrap(
 
 def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = None) -> str:
     """Make a new vault whose key is kept as `target` says, and return its id; raises AlreadyExists where one is."""
-    store = place.open(create=True)
-    try:
-        if store.names("", "", 1):
-            raise AlreadyExists(f"there is a vault in {place.shown}", fix="`valetkey vault rewrap` changes its key")
-        keyring = Keyring.create(time.time())
-        box = keyring.wrapped(_made(place, target, keyring.vault_id, ask))
+    if place.path is None or place.path.exists():
+        with closing(place.open(create=True)) as store:
+            _refuse_taken(store, place)  # before a key is made for nothing
+    keyring = Keyring.create(time.time())
+    box = keyring.wrapped(_made(place, target, keyring.vault_id, ask))  # refused: no empty vault stays behind
+    with closing(place.open(create=True)) as store:
+        _refuse_taken(store, place)
         if not store.swap(names.KEYRING, 0, Entry(USED, box)):
             raise AlreadyExists(f"another process made a vault in {place.shown}", fix="use it as it is")
-    finally:
-        store.close()
     return keyring.vault_id.hex()
+
+
+def _refuse_taken(store: Store, place: Place) -> None:
+    if store.names("", "", 1):
+        raise AlreadyExists(f"there is a vault in {place.shown}", fix="`valetkey vault rewrap` changes its key")
 
 
 def _keyring(store: Store, place: Place) -> Entry:
