@@ -75,6 +75,8 @@ def test_the_token_is_on_the_request_and_curls_own_options_work(valetkey, bound)
     )
     assert (done.code, done.out, done.err) == (0, "200", "")
     assert ours.requests == [("/a?q=1", f"Bearer {token}")]
+    line = valetkey("audit", "tail", "-n", "1", "--json").json[0]
+    assert (line["kind"], line["subject"], line["detail"]) == ("token.injected", "robot/api", {"host": "127.0.0.1"})
 
 
 def test_the_exit_code_is_curls(valetkey, bound):
@@ -105,6 +107,8 @@ def test_a_second_address_is_judged_too(valetkey, bound):
     done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", f"http://{theirs.host}/")
     assert (done.code, done.error["code"]) == (2, "host_not_allowed")
     assert (ours.requests, theirs.requests) == ([], [])
+    line = valetkey("audit", "tail", "-n", "1", "--json").json[0]
+    assert (line["kind"], line["outcome"], line["reason"]) == ("token.withheld", "refused", "host_not_allowed")
 
 
 def test_a_configuration_file_cannot_name_other_addresses(valetkey, bound, home):

@@ -92,6 +92,7 @@ def test_a_key_comes_back_from_its_kit(inside, filled, tmp_path):
     assert done.code == 0, done.err
     assert KeyFile.read(str(key)).key_id == original
     assert inside("vault", "check").code == 0
+    assert inside("audit", "tail", "-n", "1", "--json").json[0]["kind"] == "vault.kit_made"
 
 
 def test_a_typo_in_a_kit_is_located_and_nothing_is_written(inside, filled, tmp_path):

@@ -64,6 +64,10 @@ def tree(folder):
 def test_a_new_vault_has_its_key_beside_it(path, tmp_path):
     filled(path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["vault.db", "vault.key"]
+    _, world = opened(path)
+    lines = lines_of(world.store)
+    world.close()
+    assert [(line.kind, line.detail) for line in lines] == [("vault.created", {"place": str(path)})]
 
 
 def test_a_vault_opens_again_with_what_was_in_it(path):

@@ -118,6 +118,7 @@ def test_what_was_published_is_taken_away_when_it_ends(sandbox_vault, publisher,
     publisher.add("sb/alice", f"file:{place}")
     if end == "rm":
         publisher.remove("sb/alice", f"file:{place}")
+        assert events(vault)[-2:] == [("publish.removed", "ok"), ("token.unpublished", "ok")]
     else:
         vault.disconnect("sb/alice")
         pass_time(vault, 61)
@@ -148,6 +149,16 @@ def test_a_target_that_cannot_be_written_is_not_kept(publisher, tmp_path):
     with pytest.raises(ManagerUnavailable):
         publisher.add("sb/alice", f"file:{tmp_path}/nowhere/token")
     assert publisher.publications() == []
+
+
+def test_a_token_that_could_not_be_taken_away_leaves_a_line(sandbox_vault, publisher, place):
+    vault, _ = sandbox_vault
+    publisher.add("sb/alice", f"file:{place}")
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(ManagerUnavailable):
+        publisher.remove("sb/alice", f"file:{place}")
+    assert events(vault)[-1] == ("token.unpublished", "failed")
 
 
 @pytest.mark.parametrize("target", ["env:TOKEN", "vault:kv/x#field", "token", "file:here", "aws-sm:", "vault:kv"])

@@ -2,7 +2,7 @@
 
 `note` is durable when it returns. `tell` and `count` are for what happens often and changes nothing: it is committed
 together, within LINGER_SECONDS. Whoever commits takes along what the others wait for, so a hundred threads that note
-something at once share a few commits. What may not be here: SQL, and what the events mean (events.py).
+something at once share a few commits. What may not be here: SQL, and what the events mean (kinds.py).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Recorder:
     ) -> None:
         self.actor = actor
         self._clock = clock
-        self._writer = Writer(ledger, key, lambda kind, **detail: self._line(Event(kind, "audit", detail=detail)))
+        self._writer = Writer(ledger, key, self._say)
         self._reset()
         _LIVING.add(self)
 
@@ -149,6 +149,10 @@ class Recorder:
         who = who or WHO.get()
         actor = who.actor if who is not None and who.actor else self.actor
         return Line.of(event, self._clock(), actor, "" if who is None else who.request)
+
+    def _say(self, kind: str, **detail: str) -> Line:
+        """Make a line of the log's own."""
+        return self._line(Event(kind, "audit", detail=detail))
 
     def _repeated(self, key: Hashable, count: int, seconds: float) -> None:
         assert isinstance(key, tuple)

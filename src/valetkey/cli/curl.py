@@ -16,6 +16,7 @@ from valetkey.cli.show import clean, say
 from valetkey.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from valetkey.inject.rule import Target
     from valetkey.vault.views import Credential
 
 
@@ -37,15 +38,18 @@ def curl(context: click.Context, *, name: str) -> None:
     given = behind(context, f"valetkey curl {name} -- https://api.example.com/me")
     from valetkey.cli.curlargs import curl_here, judge_ways, read_arguments
     from valetkey.cli.handover import become, inherited_path
-    from valetkey.inject.rule import headers, missing
+    from valetkey.inject.rule import ENCRYPTED, headers, missing
 
     here = curl_here()
     reading = read_arguments(given, here)
     with session.open() as vault:
         credential = vault.credential(name)
-    over_tls = {_checked(address, credential, name) for address in reading.addresses}
-    plain = False in over_tls
-    judge_ways(reading, plain=plain, encrypted=True in over_tls)
+        targets = [_checked(address, credential, name) for address in reading.addresses]
+        over_tls = {target.scheme in ENCRYPTED for target in targets}
+        plain = False in over_tls
+        judge_ways(reading, plain=plain, encrypted=True in over_tls)
+        for target in targets:
+            credential.told(credential.token, target.host, "")
     if reading.shows_headers:
         say("curl shows the token with this option; take care where its output goes")
     own = {header for header in credential.headers if header.lower() in reading.headers}
@@ -58,18 +62,19 @@ def curl(context: click.Context, *, name: str) -> None:
     become([*command, *given], os.environ)
 
 
-def _checked(address: str, credential: Credential, name: str) -> bool:
-    """Say whether an address is asked over TLS; raises InvalidInput if the token may not go there."""
+def _checked(address: str, credential: Credential, name: str) -> Target:
+    """Return where an address leads; raises InvalidInput if the token may not go there."""
     from valetkey.cli.curlargs import destination
-    from valetkey.inject.rule import ENCRYPTED, Target, allowed
+    from valetkey.inject.rule import Target, allowed
 
     scheme, host, port = destination(address)
     target = Target(scheme, host, port)
     if not allowed(credential.hosts, target):
+        credential.told(credential.token, target.host, "host_not_allowed")
         raise InvalidInput(
             f"the token of {name} may not go to {scheme}://{target.shown}",
             code="host_not_allowed",
             cause=f"it is bound to {clean(', '.join(credential.hosts))}, over https",
             fix="correct the address, or bind more hosts: --host of `valetkey connect` and of `valetkey app add`",
         )
-    return scheme in ENCRYPTED
+    return target

@@ -228,20 +228,25 @@ def check(session: Session) -> None:
 def kit(session: Session, *, path: str | None) -> None:
     """Print the recovery kit: the vault's key as text for paper or a password manager. It IS the key."""
     from valetkey.cli.signingkeys import keep
+    from valetkey.effects import Event
     from valetkey.vault import names
+    from valetkey.vault.auditing import recorder_of
     from valetkey.vault.copying import opened
     from valetkey.vault.keks.giving import kek_of
     from valetkey.vault.keyring import Keyring
     from valetkey.vault.kit import written
+    from valetkey.vault.places import USED
 
     place = _place(session)
     with opened(place, create=False) as store:
         entry = store.load(names.KEYRING)
-    if entry is None:
-        raise InvalidInput(f"{place.shown} is empty", fix="name another vault with --vault")
-    vault_id = Keyring.vault_id_of(entry.box)
-    key = kek_of(place, entry.box, _given(session))
-    Keyring.unwrapped(entry.box, key)  # a kit of another vault's key would be found out too late
+        if entry is None:
+            raise InvalidInput(f"{place.shown} is empty", fix="name another vault with --vault")
+        vault_id = Keyring.vault_id_of(entry.box)
+        key = kek_of(place, entry.box, _given(session))
+        keyring = Keyring.unwrapped(entry.box, key)  # a kit of another vault's key would be found out too late
+        if entry.state == USED:  # else nothing can be written there any more, its log neither
+            recorder_of(store, keyring, actor="cli").note(Event("vault.kit_made", "vault"))
     text = written(key, vault_id, datetime.now(UTC))
     if path is None:
         out_json({"kit": text, "vault_id": vault_id.hex()}) if session.json else out(text)

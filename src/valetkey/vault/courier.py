@@ -12,12 +12,12 @@ import subprocess
 from contextlib import suppress
 from typing import Final
 
-from valetkey.effects import Plan, now, send
+from valetkey.effects import Event, Plan, now, send
 from valetkey.errors import ValetkeyError
 from valetkey.oauth.refusal import retry_after
 from valetkey.run import run
 from valetkey.values import Secret
-from valetkey.vault.notices import Errand, Outcome
+from valetkey.vault.notices import Errand, Listener, Outcome, trial
 from valetkey.vault.webhook import webhook_request
 from valetkey.vault.world import VaultWorld
 
@@ -36,6 +36,13 @@ def deliver(errand: Errand, world: VaultWorld) -> Outcome:
         return run(_posted(errand), world)
     except ValetkeyError as refusal:
         return Outcome(delivered=False, word=refusal.code)
+
+
+def test(listener: Listener, world: VaultWorld) -> Outcome:
+    """Deliver something harmless, once, and tell the log what became of it."""
+    outcome = deliver(trial(listener, world.clock().timestamp()), world)
+    world.audit.note(Event("notice.tested", listener.name, "ok" if outcome.delivered else "failed", outcome.word))
+    return outcome
 
 
 def _posted(errand: Errand) -> Plan[Outcome]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from valetkey.effects import Event
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
 from valetkey.values import Entry
 from valetkey.vault import names
@@ -53,11 +54,13 @@ def open_world(
     place = Place.of(given)
     store = place.open(create=create)
     try:
-        keyring = _keyring(place, store, key_file)
+        keyring, made = _keyring(place, store, key_file)
         desk = Desk(keyring.sealer())
         spills = SpillFolder(place.spill_path(keyring.vault_id))
         audit = recorder_of(store, keyring, actor=actor)
         world = VaultWorld(store=store, transport=transport, audit=audit, spills=spills)
+        if made:
+            audit.note(Event("vault.created", "vault", detail={"place": place.shown}))
         bring_home(desk, world)
     except BaseException:
         store.close()
@@ -65,24 +68,26 @@ def open_world(
     return desk, world
 
 
-def _keyring(place: Place, store: Store, key_file: GivenKey) -> Keyring:
+def _keyring(place: Place, store: Store, key_file: GivenKey) -> tuple[Keyring, bool]:
+    """Return the keyring, and whether it was made just now."""
+    made = False
     entry = store.load(names.KEYRING)
     if entry is None and store.names("", "", 1):
         entry = store.load(names.KEYRING)  # asked again: another process may have made the vault in between
         if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
     if entry is None:
-        entry = _created(place, store, key_file)
+        entry, made = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)
     if Keyring.is_described(entry.box) or not isinstance(key_file, Path | None):
         from valetkey.vault.keks.giving import keyring_of  # late: most vaults have their key in a file
 
-        return keyring_of(place, entry.box, key_file)
+        return keyring_of(place, entry.box, key_file), made
     path = key_file or place.key_path(Keyring.vault_id_of(entry.box))
-    return Keyring.unwrapped(entry.box, KeyFile.read(str(path)))
+    return Keyring.unwrapped(entry.box, KeyFile.read(str(path))), made
 
 
-def _created(place: Place, store: Store, given: GivenKey) -> Entry:
+def _created(place: Place, store: Store, given: GivenKey) -> tuple[Entry, bool]:
     """Make the keyring of a new vault, under a passphrase where a program gave one, else under a key file.
 
     A key file that is there already is used, because it may be mounted.
@@ -91,8 +96,8 @@ def _created(place: Place, store: Store, given: GivenKey) -> Entry:
     if key_file is None and not isinstance(given, Path | None) and given.told is not None:
         from valetkey.vault.keks.passphrase import new_key  # late: most vaults have their key in a file
 
-        store.swap(names.KEYRING, 0, Entry(USED, keyring.wrapped(new_key(given.told))))
-        return _made(store)
+        done = store.swap(names.KEYRING, 0, Entry(USED, keyring.wrapped(new_key(given.told))))
+        return _made(store), done
     path = key_file or place.key_path(keyring.vault_id)
     there = path.exists()
     if not there and place.path is None:
@@ -102,7 +107,7 @@ def _created(place: Place, store: Store, given: GivenKey) -> Entry:
     entry = _made(store)
     if not done and not there and path != (key_file or place.key_path(Keyring.vault_id_of(entry.box))):
         path.unlink(missing_ok=True)  # named by an id that no vault has
-    return entry
+    return entry, done
 
 
 def _made(store: Store) -> Entry:

@@ -38,8 +38,16 @@ class Publisher:
         """Publish to `target` no more: a file is removed, a secret blanked, unless it is to be left as it is."""
         Reference.target(target)
         found = run(publishing.stop(self._desk, connection, target), self._world)
-        if not leave and found.published:
+        if leave or not found.published:
+            return
+        refusal: ValetkeyError | None = None
+        try:
             self._world.references.write(Reference.target(target), {}, "")
+        except ValetkeyError as said:
+            refusal = said
+        run(publishing.taken_away(found, refusal), self._world)
+        if refusal is not None:
+            raise refusal
 
     def publications(self, connection: str = "") -> list[Publication]:
         """Return what is published, of all connections or of one."""

@@ -103,6 +103,13 @@ def stop(desk: Desk, connection: str, target: str) -> Plan[Publication]:
     return found
 
 
+def taken_away(publication: Publication, refusal: ValetkeyError | None) -> Plan[None]:
+    """Tell the log what became of a token that was to be taken away from where it stood."""
+    outcome, reason = ("ok", "") if refusal is None else ("failed", refusal.code)
+    with suppress(StoreUnavailable):  # it is gone, whether or not the log can be told
+        yield from note("token.unpublished", publication.connection, outcome, reason, target=publication.target)
+
+
 def take(desk: Desk, record: str, *, again: bool = False) -> Plan[Writing | None]:
     """Claim what is to be written, if anything is; `again` writes also what stands there already."""
     entry = yield from load(record)
@@ -153,7 +160,7 @@ def settle(desk: Desk, writing: Writing, refusal: ValetkeyError | None) -> Plan[
     else:
         after = msgspec.structs.replace(before, failures=before.failures + 1, error=refusal.code)
         due = moment + min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(before.failures, 10))
-        kind, told = "token.published", {"target": before.target}
+        kind, told = "token.published" if writing.text else "token.unpublished", {"target": before.target}
     yield from swap(before.record, writing.version, _sealed(desk, after, due))
     with suppress(StoreUnavailable):  # it stands there now, whether or not the log can be told
         reason = "" if refusal is None else refusal.code

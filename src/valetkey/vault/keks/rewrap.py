@@ -101,6 +101,7 @@ def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = N
         _refuse_taken(store, place)
         if not store.swap(names.KEYRING, 0, Entry(USED, box)):
             raise AlreadyExists(f"another process made a vault in {place.shown}", fix="use it as it is")
+        recorder_of(store, keyring, actor="cli").note(Event("vault.created", "vault", detail={"place": place.shown}))
     return keyring.vault_id.hex()
 
 
