@@ -114,12 +114,15 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
     key: Secret | Callable[[], Secret] | None = None,
     create: bool = True,
     actor: str = "library",
+    audit_log: str | Path | None = None,
 ) -> Vault:
     """Open the vault at `path` (default: VALETKEY_VAULT, else the user's data folder); made if it is not there.
 
     `path` is a file, or a database as postgresql://user@host/database (docs/vault.md).
     `key` is the vault's passphrase, under which a new vault is made as well, or a function that is asked where a
     vault has one. Without a passphrase a new vault has its key in a file; `valetkey vault init` makes other kinds.
+    `audit_log` is a file where each line of the audit log is written too, as JSON, or `-` for standard output
+    (default: VALETKEY_AUDIT_LOG, else nowhere).
     Raises the VaultErrors: WrongKey, KeyMissing, VaultUnreadable, VaultMissing (with `create=False`); InvalidInput.
     """
     desk, world = open_world(
@@ -128,6 +131,7 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
         key_file=_given(key_file, key),
         create=create,
         actor=actor,
+        audit_log=audit_log,
     )
     return Vault(desk, world)
 
@@ -156,9 +160,10 @@ def open_async(
     key: Secret | Callable[[], Secret] | None = None,
     create: bool = True,
     actor: str = "library",
+    audit_log: str | Path | None = None,
 ) -> AsyncVault:
     """Open the vault for asyncio; opening itself takes milliseconds and blocks. Raises as `open` does."""
-    return AsyncVault(open(path, key_file=key_file, key=key, create=create, actor=actor))
+    return AsyncVault(open(path, key_file=key_file, key=key, create=create, actor=actor, audit_log=audit_log))
 
 
 @contextmanager

@@ -41,7 +41,9 @@ def test_a_vault_is_made_under_a_passphrase_opened_and_put_under_a_file(run, tmp
     assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
     assert not (tmp_path / "v.key").exists()
     found = run("vault", "check", "--json").json
-    assert (found["records"], found["audit_lines"]) == (2, 2), "keyring and the log's key; audit.begun and vault.created"
+    assert (found["records"], found["audit_lines"]) == (2, 2), (
+        "keyring and the log's key; audit.begun and vault.created"
+    )
     wrong = run("vault", "check", "--json", phrase="wooden fox counts ten slow rivers")
     assert (wrong.code, wrong.error["code"]) == (7, "wrong_key")
     kit = run("vault", "kit").out

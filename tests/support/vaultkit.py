@@ -143,8 +143,8 @@ def a_recorder(store, clock=lambda: START) -> Recorder:
 
 
 def lines_of(store, limit: int = 10_000) -> list[Line]:
-    """Return the last lines of a store's audit log, oldest first, without where each process begins."""
-    return [line for line in store.ledger.find(Query(), limit) if line.kind != "audit.begun"]
+    """Return the last lines of a store's audit log, oldest first, without where the vault and each process begin."""
+    return [line for line in store.ledger.find(Query(), limit) if line.kind not in {"audit.begun", "vault.created"}]
 
 
 def append(store, *lines: Line) -> None:

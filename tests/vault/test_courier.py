@@ -123,6 +123,6 @@ def test_a_test_tells_one_listener_and_says_what_became_of_it(vault):
         assert vault.test_listener("desk").delivered
     assert len(got) == 1
     line = vault.events(1)[0]
-    assert (line.kind, line.subject, line.outcome, line.reason) == ("notice.tested", "desk", "ok", "http_200")
+    assert (line.kind, line.subject, line.outcome, line.reason) == ("notice.tested", "desk", "ok", "http_204")
     with pytest.raises(NotFound):
         vault.test_listener("nobody")

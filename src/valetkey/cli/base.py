@@ -6,6 +6,7 @@ furthest to the right counts. What may not be here: commands, and imports that c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from valetkey.values import Secret
 
 
-SHARED: Final = ("vault", "key_file", "passphrase_fd", "json")
+SHARED: Final = ("vault", "key_file", "passphrase_fd", "audit_log", "json")
 """The names of the options that every command has."""
 
 
@@ -30,15 +31,39 @@ class Session:
     vault: str | None = None
     key_file: str | None = None
     passphrase_fd: int | None = None
+    audit_log: str | None = None
     json: bool = False
 
-    def open(self, *, create: bool = False) -> Vault:
-        """Open the vault; raises the VaultErrors. It is made only where `create` says so."""
+    def open(self, *, create: bool = False, serves: bool = False) -> Vault:
+        """Open the vault; raises the VaultErrors, InvalidInput. It is made only where `create` says so.
+
+        `serves`: standard output is for what happens, and not for a result.
+        """
         from valetkey.cli.logs import mask_last_resort
         from valetkey.library import open as open_vault
 
         mask_last_resort()
-        return open_vault(self.vault, key_file=self.key_file, key=self.passphrase, create=create, actor="cli")
+        return open_vault(
+            self.vault,
+            key_file=self.key_file,
+            key=self.passphrase,
+            create=create,
+            actor="cli",
+            audit_log=self.audit_copy(serves=serves),
+        )
+
+    def audit_copy(self, *, serves: bool = False) -> str | None:
+        """Return where the audit log is copied to; raises InvalidInput where that would spoil a result."""
+        from valetkey.audit.mirror import mirror_to
+
+        where = self.audit_log or os.environ.get("VALETKEY_AUDIT_LOG") or None
+        if where == "-" and not serves:
+            raise InvalidInput(
+                "standard output is for the result of this command, not for the audit log",
+                fix="name a file: --audit-log FILE; only `valetkey serve` and `valetkey keep` take -",
+            )
+        mirror_to(where)  # refused before anything is done
+        return where
 
     def passphrase(self) -> Secret:
         """Return the passphrase of the vault: from a descriptor, a credential, or a person; raises KeyMissing."""
@@ -89,6 +114,13 @@ def _shared() -> list[click.Parameter]:
             expose_value=False,
             callback=_remember,
             help="Read the vault's passphrase, if it has one, from this file descriptor [env: VALETKEY_PASSPHRASE_FD].",
+        ),
+        click.Option(
+            ["--audit-log"],
+            metavar="FILE",
+            expose_value=False,
+            callback=_remember,
+            help="Write each line of the audit log to this file too; - is standard output [env: VALETKEY_AUDIT_LOG].",
         ),
         click.Option(
             ["--json"],

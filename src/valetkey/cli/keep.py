@@ -32,17 +32,18 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
     """Keep connections fresh: renew ahead of expiry, keep unused ones alive, tell of trouble.
 
     It runs until Ctrl-C or SIGTERM and then finishes what is under way. Any number may run on one vault; they share
-    the work. `valetkey serve` does the same beside serving.
+    the work. `valetkey serve` does the same beside serving. With --audit-log - its own words go to standard error.
     """
     forbid_core_dumps()
     log_to_stderr()
-    with session.open() as vault, _stopped_by_signals() as stop:
+    show = say if session.audit_copy(serves=True) == "-" else out  # one thing on standard output at a time
+    with session.open(serves=True) as vault, _stopped_by_signals() as stop:
         if not once and not session.json:
             say(f"keeping {sum(vault.states().values())} connections fresh; Ctrl-C ends it")
 
         def report(kept: Kept) -> None:
             try:
-                out(_json_line(kept) if session.json else _line(kept))
+                show(_json_line(kept) if session.json else _line(kept))
             except BrokenPipeError:
                 stop.set()  # nobody reads any more, so nobody would know that it runs
 

@@ -58,8 +58,8 @@ def _at_once(argv: list[str]) -> str:
 
         return f"valetkey {__version__}"
     asked = _token_asked(argv)
-    if asked is None:
-        return ""
+    if asked is None or os.environ.get("VALETKEY_AUDIT_LOG") == "-":
+        return ""  # the long way says why standard output cannot be for both
     from valetkey.vault.quick import key_beside, places, quick_token
 
     name, given = asked

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -189,7 +189,13 @@ def _named_here() -> bool:
 def _vault(session: Session, given: str | Path | None) -> Vault:
     from valetkey.library import open as open_vault
 
-    return open_vault(given, key_file=session.key_file, key=session.passphrase, actor="server")
+    return open_vault(
+        given,
+        key_file=session.key_file,
+        key=session.passphrase,
+        actor="server",
+        audit_log=session.audit_copy(serves=True),
+    )
 
 
 def _sandbox(asked: Asked, vault: Vault, public_url: str, stack: ExitStack) -> Sandbox | None:
@@ -240,7 +246,17 @@ def _link(entry: Door, public_url: str) -> str:
     return f"{public_url}/enter#{entry.link().reveal()}" if sys.stdout.isatty() else ""
 
 
+def _aside(session: Session) -> AbstractContextManager[object]:
+    """Lead our own words to standard error where standard output is for the audit log."""
+    return redirect_stdout(sys.stderr) if session.audit_copy(serves=True) == "-" else nullcontext()
+
+
 def _announce(session: Session, told: Told, *, trial: bool, link: str) -> None:
+    with _aside(session):
+        _say_what_runs(session, told, trial=trial, link=link)
+
+
+def _say_what_runs(session: Session, told: Told, *, trial: bool, link: str) -> None:
     if session.json:
         more = {"redirect_uri": f"{told.url}/callback", "health": f"{told.url}/health"}
         out_json({**asdict(told), **more})

@@ -43,7 +43,12 @@ def init(session: Session, *, target: str, new_passphrase_fd: int | None) -> Non
     from valetkey.vault.keks.rewrap import Target, create
 
     place = _place(session)
-    vault_id = create(place, Target.of(_or_key_file(target, session)), ask=_asked_twice(new_passphrase_fd))
+    vault_id = create(
+        place,
+        Target.of(_or_key_file(target, session)),
+        ask=_asked_twice(new_passphrase_fd),
+        audit_log=session.audit_copy(),
+    )
     if session.json:
         out_json({"vault": place.shown, "vault_id": vault_id, "key": target})
     else:
@@ -65,7 +70,13 @@ def rewrap(session: Session, *, target: str, new_passphrase_fd: int | None) -> N
     from valetkey.vault.keks.rewrap import rewrap as wrap_anew
 
     place = _place(session)
-    done = wrap_anew(place, Target.of(target), given=_given(session), ask=_asked_twice(new_passphrase_fd, found=False))
+    done = wrap_anew(
+        place,
+        Target.of(target),
+        given=_given(session),
+        ask=_asked_twice(new_passphrase_fd, found=False),
+        audit_log=session.audit_copy(),
+    )
     if session.json:
         out_json({"vault": place.shown, "vault_id": done.vault_id, "before": done.before, "after": done.after})
         return
@@ -122,7 +133,7 @@ def copy(session: Session, *, source: str, target: str) -> None:
 
     old, new = Place.of(spoken(source)), Place.of(spoken(target))
     with _Progress() as progress:
-        done = move(old, new, key_file=_given(session), progress=progress)
+        done = move(old, new, key_file=_given(session), audit_log=session.audit_copy(), progress=progress)
     told = {"source": old.shown, "target": new.shown, "records": done.records, "lines": done.lines}
     if session.json:
         out_json({**told, "written": done.written, "key_file": None if done.key_file is None else str(done.key_file)})
@@ -146,7 +157,7 @@ def reopen(session: Session, *, force: bool) -> None:
             cause="two vaults that renew the same refresh tokens end each other's grants",
             fix="`valetkey vault reopen --force`, once you know",
         )
-    use_again(place, key_file=_given(session))
+    use_again(place, key_file=_given(session), audit_log=session.audit_copy())
     if session.json:
         out_json({"vault": place.shown, "state": "in use"})
     else:
@@ -192,7 +203,8 @@ def restore(session: Session, *, file: str, only_verify: bool) -> None:
             checked, _ = verify(path, place, key_file=_given(session), progress=progress)
             aside = None
         else:
-            done = put_back(path, place, key_file=_given(session), progress=progress)
+            copy_to = session.audit_copy()
+            done = put_back(path, place, key_file=_given(session), audit_log=copy_to, progress=progress)
             checked, aside = done.checked, done.aside
     told = {"file": str(path), "vault_id": checked.vault_id, "records": checked.records, "states": checked.states}
     if session.json:
@@ -246,7 +258,8 @@ def kit(session: Session, *, path: str | None) -> None:
         key = kek_of(place, entry.box, _given(session))
         keyring = Keyring.unwrapped(entry.box, key)  # a kit of another vault's key would be found out too late
         if entry.state == USED:  # else nothing can be written there any more, its log neither
-            recorder_of(store, keyring, actor="cli").note(Event("vault.kit_made", "vault"))
+            recorder = recorder_of(store, keyring, actor="cli", copy_to=session.audit_copy())
+            recorder.note(Event("vault.kit_made", "vault"))
     text = written(key, vault_id, datetime.now(UTC))
     if path is None:
         out_json({"kit": text, "vault_id": vault_id.hex()}) if session.json else out(text)

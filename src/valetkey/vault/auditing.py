@@ -16,6 +16,7 @@ import msgspec
 
 from valetkey.audit.chain import SEED_BYTES, ChainKey
 from valetkey.audit.ledger import ROSTER
+from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.audit.recorder import Recorder
 from valetkey.errors import StoreUnavailable, VaultDamaged
 from valetkey.values import Entry, Secret
@@ -108,11 +109,19 @@ def recorder_of(
     keyring: Keyring,
     *,
     actor: str,
+    copy_to: AuditLog = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Recorder:
-    """Return what writes the audit log of a vault, for one face of it (cli, library, server)."""
+    """Return what writes the audit log of a vault, for one face of it (cli, library, server); raises InvalidInput.
+
+    `copy_to` is a file where each line is written too, or `-` for standard output (default: VALETKEY_AUDIT_LOG).
+    """
+    mirror = mirror_to(copy_to)
     holder = Keyholder(store, keyring.sealer(), keyring.vault_id)
-    return Recorder(store.ledger, holder.key, clock=clock, actor=f"{actor}:{user()}")
+    recorder = Recorder(store.ledger, holder.key, clock=clock, actor=f"{actor}:{user()}")
+    if mirror is not None:
+        recorder.mirror(mirror)
+    return recorder
 
 
 def user() -> str:

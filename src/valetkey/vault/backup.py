@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from valetkey.audit.mirror import AuditLog
 from valetkey.effects import Event
 from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing, VaultUnreadable
 from valetkey.vault import names
@@ -68,7 +69,9 @@ def check(place: Place, *, key_file: GivenKey = None, progress: Progress = quiet
     return _checked(place, place, key_file, progress)[0]
 
 
-def restore(file: Path, place: Place, *, key_file: GivenKey = None, progress: Progress = quiet) -> Restored:
+def restore(
+    file: Path, place: Place, *, key_file: GivenKey = None, audit_log: AuditLog = None, progress: Progress = quiet
+) -> Restored:
     """Put a backup in the place of a vault, or where there is none; the backup is verified before.
 
     Connections whose provider has rotated the refresh token since the backup need a new consent. Raises AlreadyExists
@@ -82,7 +85,8 @@ def restore(file: Path, place: Place, *, key_file: GivenKey = None, progress: Pr
     aside = _into_file(file, place.path, highest) if place.path is not None else _into_database(file, place, progress)
     with opened(place, create=False) as store:
         event = Event("vault.restored", "vault", detail={"backup": str(file), "aside": str(aside or "")})
-        recorder_of(store, open_keyring(place, row, kept or key_file), actor="cli").note(event)
+        keyring = open_keyring(place, row, kept or key_file)
+        recorder_of(store, keyring, actor="cli", copy_to=audit_log).note(event)
     return Restored(checked, aside, kept)
 
 

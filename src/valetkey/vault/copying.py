@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from valetkey.audit.mirror import AuditLog
 from valetkey.audit.recorder import Recorder
 from valetkey.effects import Event
 from valetkey.errors import AlreadyExists, InvalidInput, VaultDamaged, VaultMissing
@@ -63,6 +64,7 @@ def copy(
     target: Place,
     *,
     key_file: GivenKey = None,
+    audit_log: AuditLog = None,
     progress: Progress = quiet,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Copied:
@@ -82,7 +84,7 @@ def copy(
         move = _Move(old, new, keyring.sealer(), progress)
         unfinished = _fit(row, new, source, target)
         kept = key_for(target, source, row, key_file)
-        here = recorder_of(store, keyring, actor="cli")
+        here, beyond = (recorder_of(one, keyring, actor="cli", copy_to=audit_log) for one in (store, target_store))
         if unfinished:
             if row.state != MOVING:
                 _tell("vault.move_started", source, target, here)  # and the log's key is made while one can be
@@ -91,7 +93,6 @@ def copy(
             old.mark(MOVING, frozen=True)
             _finish(move)
         spills = SpillFolder(source.spill_path(keyring.vault_id))
-        beyond = recorder_of(target_store, keyring, actor="cli")
         there = VaultWorld(store=target_store, transport=_no_transport, spills=spills, audit=beyond)
         _bring_late(move, Desk(keyring.sealer()), there, sleep)
         new.mark(USED, frozen=False)
@@ -114,7 +115,7 @@ def _bring_late(move: _Move, desk: Desk, there: VaultWorld, sleep: Callable[[flo
     bring_home(desk, there)
 
 
-def reopen(place: Place, *, key_file: GivenKey = None) -> None:
+def reopen(place: Place, *, key_file: GivenKey = None, audit_log: AuditLog = None) -> None:
     """Use a vault again that was moved; right only where the place it was moved to was never used."""
     with opened(place, create=False) as store, bulk_of(store) as tables:
         row = keyring_row(tables, place)
@@ -122,7 +123,8 @@ def reopen(place: Place, *, key_file: GivenKey = None) -> None:
             raise InvalidInput(f"the vault in {place.shown} was not moved", fix="there is nothing to do")
         keyring = open_keyring(place, row, key_file)
         tables.mark(USED, frozen=False)
-        recorder_of(store, keyring, actor="cli").note(Event("vault.reopened", "vault", detail={"place": place.shown}))
+        recorder = recorder_of(store, keyring, actor="cli", copy_to=audit_log)
+        recorder.note(Event("vault.reopened", "vault", detail={"place": place.shown}))
 
 
 class _Move:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.effects import Event
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
 from valetkey.values import Entry
@@ -46,18 +47,20 @@ def open_world(
     key_file: GivenKey = None,
     create: bool = True,
     actor: str = "library",
+    audit_log: AuditLog = None,
 ) -> tuple[Desk, VaultWorld]:
     """Open or create a vault, in a file or a database; raises InvalidInput or the VaultErrors.
 
     Two processes that create it at once end up with one vault.
     """
     place = Place.of(given)
+    mirror_to(audit_log)  # refused before a vault is made
     store = place.open(create=create)
     try:
         keyring, made = _keyring(place, store, key_file)
         desk = Desk(keyring.sealer())
         spills = SpillFolder(place.spill_path(keyring.vault_id))
-        audit = recorder_of(store, keyring, actor=actor)
+        audit = recorder_of(store, keyring, actor=actor, copy_to=audit_log)
         world = VaultWorld(store=store, transport=transport, audit=audit, spills=spills)
         if made:
             audit.note(Event("vault.created", "vault", detail={"place": place.shown}))

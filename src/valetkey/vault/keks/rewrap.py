@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from valetkey.audit.mirror import AuditLog
 from valetkey.effects import Event
 from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing
 from valetkey.values import Entry, Secret
@@ -65,7 +66,12 @@ class Rewrapped:
 
 
 def rewrap(
-    place: Place, target: Target, *, given: GivenKey = None, ask: Callable[[], Secret] | None = None
+    place: Place,
+    target: Target,
+    *,
+    given: GivenKey = None,
+    ask: Callable[[], Secret] | None = None,
+    audit_log: AuditLog = None,
 ) -> Rewrapped:
     """Keep a vault's key elsewhere from now on; `ask` gives a new passphrase. Raises WrongKey and the VaultErrors."""
     given = Given.of(given)
@@ -81,7 +87,7 @@ def rewrap(
             )
         after = new.where if new.descriptor else f"key file {new.where}"
         before = shown(Head.of(entry.box)) if old.descriptor else f"key file {old.where}"
-        recorder = recorder_of(store, keyring, actor="cli")
+        recorder = recorder_of(store, keyring, actor="cli", copy_to=audit_log)
         recorder.note(Event("vault.rewrap_started", "vault", detail={"before": before, "after": after}))
         _swapped(store, place, old, new)
         recorder.note(Event("vault.rewrapped", "vault", detail={"before": before, "after": after}))
@@ -90,7 +96,7 @@ def rewrap(
     return Rewrapped(keyring.vault_id.hex(), before, after)
 
 
-def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = None) -> str:
+def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = None, audit_log: AuditLog = None) -> str:
     """Make a new vault whose key is kept as `target` says, and return its id; raises AlreadyExists where one is."""
     if place.path is None or place.path.exists():
         with closing(place.open(create=True)) as store:
@@ -101,7 +107,8 @@ def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = N
         _refuse_taken(store, place)
         if not store.swap(names.KEYRING, 0, Entry(USED, box)):
             raise AlreadyExists(f"another process made a vault in {place.shown}", fix="use it as it is")
-        recorder_of(store, keyring, actor="cli").note(Event("vault.created", "vault", detail={"place": place.shown}))
+        recorder = recorder_of(store, keyring, actor="cli", copy_to=audit_log)
+        recorder.note(Event("vault.created", "vault", detail={"place": place.shown}))
     return keyring.vault_id.hex()
 
 
