@@ -7,7 +7,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from valetkey.errors import InvalidInput, KeyRefused
 from valetkey.jose import Key, Policy, sign, sign_bytes, verify, verify_bytes
@@ -134,17 +133,3 @@ def test_strings_are_written_as_they_are_given():
     assert payload == {
         "iss": "i", "sub": "s", "aud": "a", "scope": "x y", "jti": "j", "iat": 1_790_000_000, "exp": 1_790_000_900,
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("size", [32, 48, 66])
-def test_the_two_numbers_of_an_ecdsa_signature_are_written_for_openssl_as_der_wants_them(size):
-    from valetkey.jose.algorithms import der_pair
-
-    # X.690 by hand: no zeros in front, except the one without which a number would be negative.
-    assert der_pair(b"\x00" * size, b"\x01".rjust(size, b"\x00")) == bytes.fromhex("3006 020100 020101")
-    assert der_pair(b"\x7f".rjust(size, b"\x00"), b"\x80".rjust(size, b"\x00")) == bytes.fromhex("3007 02017f 02020080")
-    edges = [b"\x00" * zeros + bytes([first]) + b"\xa5" * (size - zeros - 1) for zeros in (0, 1, 2, size - 1)
-             for first in (0x01, 0x7F, 0x80, 0xFF)]  # fmt: skip
-    for r in edges:
-        for s in edges:
-            assert der_pair(r, s) == encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))

@@ -81,7 +81,7 @@ def test_nothing_secret_is_in_the_repr_of_a_place(canary):
 def test_a_vault_is_opened_by_its_url_and_has_its_key_in_the_data_folder(postgres, home):
     with valetkey.open(postgres) as vault:
         vault.add_app(an_app())
-        assert isinstance(vault._world.store, PostgresStore)
+        assert isinstance(vault._world.store._store, PostgresStore)
         box = vault._world.store.load("keyring").box
     key = home / "data" / "valetkey" / "keys" / f"{Keyring.vault_id_of(box).hex()}.key"
     assert KeyFile.read(str(key))

@@ -6,27 +6,26 @@ What may not be here: showing the key to somebody who did not ask for it.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from valetkey.cli.base import Group, Session
+from valetkey.cli.reseal import reseal
 from valetkey.cli.show import facts, out, out_json, say
+from valetkey.cli.vaultplace import Progress, given_of, key_file_of, place_of
 from valetkey.errors import InvalidInput
 
 if TYPE_CHECKING:
     from valetkey.values import Secret
-    from valetkey.vault.keks.giving import Given
-    from valetkey.vault.places import Place
 
 KINDS: Final = "file:PATH, passphrase, keychain, transit:[MOUNT/]NAME, or aws-kms:ARN"
 
-TICK: Final = 0.2
-"""Seconds between two words of progress; a terminal needs no more, and a log gets none."""
+OLD_DAYS: Final = 365
+"""From when on a data key is called old: a year, as many policies have it."""
 
 
 @click.group(cls=Group)
@@ -42,7 +41,7 @@ def init(session: Session, *, target: str, new_passphrase_fd: int | None) -> Non
     """Make a new vault, and say how its key is kept; other commands make one whose key is in a file."""
     from valetkey.vault.keks.rewrap import Target, create
 
-    place = _place(session)
+    place = place_of(session)
     vault_id = create(
         place,
         Target.of(_or_key_file(target, session)),
@@ -69,11 +68,11 @@ def rewrap(session: Session, *, target: str, new_passphrase_fd: int | None) -> N
     from valetkey.vault.keks.rewrap import Target
     from valetkey.vault.keks.rewrap import rewrap as wrap_anew
 
-    place = _place(session)
+    place = place_of(session)
     done = wrap_anew(
         place,
         Target.of(target),
-        given=_given(session),
+        given=given_of(session),
         ask=_asked_twice(new_passphrase_fd, found=False),
         audit_log=session.audit_copy(),
     )
@@ -132,8 +131,8 @@ def copy(session: Session, *, source: str, target: str) -> None:
     from valetkey.vault.places import Place, spoken
 
     old, new = Place.of(spoken(source)), Place.of(spoken(target))
-    with _Progress() as progress:
-        done = move(old, new, key_file=_given(session), audit_log=session.audit_copy(), progress=progress)
+    with Progress() as progress:
+        done = move(old, new, key_file=given_of(session), audit_log=session.audit_copy(), progress=progress)
     told = {"source": old.shown, "target": new.shown, "records": done.records, "lines": done.lines}
     if session.json:
         out_json({**told, "written": done.written, "key_file": None if done.key_file is None else str(done.key_file)})
@@ -150,14 +149,14 @@ def reopen(session: Session, *, force: bool) -> None:
     """Use a vault again that was moved away, where the move was a mistake."""
     from valetkey.vault.copying import reopen as use_again
 
-    place = _place(session)
+    place = place_of(session)
     if not force:
         raise InvalidInput(
             f"is the place that {place.shown} was moved to surely not in use?",
             cause="two vaults that renew the same refresh tokens end each other's grants",
             fix="`valetkey vault reopen --force`, once you know",
         )
-    use_again(place, key_file=_given(session), audit_log=session.audit_copy())
+    use_again(place, key_file=given_of(session), audit_log=session.audit_copy())
     if session.json:
         out_json({"vault": place.shown, "state": "in use"})
     else:
@@ -174,8 +173,8 @@ def backup(session: Session, *, file: str) -> None:
     """
     from valetkey.vault.backup import backup as write
 
-    place, path = _place(session), Path(file).expanduser()
-    with _Progress() as progress:
+    place, path = place_of(session), Path(file).expanduser()
+    with Progress() as progress:
         records = write(place, path, progress=progress)
     if session.json:
         out_json({"vault": place.shown, "file": str(path), "records": records})
@@ -197,14 +196,14 @@ def restore(session: Session, *, file: str, only_verify: bool) -> None:
     from valetkey.vault.backup import restore as put_back
     from valetkey.vault.backup import verify
 
-    place, path = _place(session), Path(file).expanduser()
-    with _Progress() as progress:
+    place, path = place_of(session), Path(file).expanduser()
+    with Progress() as progress:
         if only_verify:
-            checked, _ = verify(path, place, key_file=_given(session), progress=progress)
+            checked, _ = verify(path, place, key_file=given_of(session), progress=progress)
             aside = None
         else:
             copy_to = session.audit_copy()
-            done = put_back(path, place, key_file=_given(session), audit_log=copy_to, progress=progress)
+            done = put_back(path, place, key_file=given_of(session), audit_log=copy_to, progress=progress)
             checked, aside = done.checked, done.aside
     told = {"file": str(path), "vault_id": checked.vault_id, "records": checked.records, "states": checked.states}
     if session.json:
@@ -221,17 +220,31 @@ def restore(session: Session, *, file: str, only_verify: bool) -> None:
 @vault.command()
 @click.pass_obj
 def check(session: Session) -> None:
-    """Open every record of the vault, and say how many there are."""
+    """Open every record of the vault; say how old its data keys are, and what others can read.
+
+    Changes nothing. `valetkey audit verify` looks at the audit log.
+    """
     from valetkey.vault.backup import check as open_everything
 
-    place = _place(session)
-    with _Progress() as progress:
-        found = open_everything(place, key_file=_given(session), progress=progress)
+    place = place_of(session)
+    with Progress() as progress:
+        found = open_everything(place, key_file=given_of(session), progress=progress)
     told = {"vault": place.shown, "vault_id": found.vault_id, "records": found.records, "audit_lines": found.lines}
     if session.json:
-        out_json({**told, "connections": found.states})
-    else:
-        facts({**told, "connections": ", ".join(f"{number} {state}" for state, number in sorted(found.states.items()))})
+        keys = [key.to_dict() for key in found.keys]
+        out_json({**told, "connections": found.states, "data_keys": keys, "readable_by_others": list(found.seen)})
+        return
+    facts({**told, "connections": ", ".join(f"{number} {state}" for state, number in sorted(found.states.items()))})
+    for key in found.keys:
+        age = (datetime.now(UTC) - key.made_at).days
+        seals = "seals what is written" if key.current else "is an older one"
+        say(f"data key {key.key_id}: {age} days old, {seals}, {key.records} records are under it")
+    for seen in found.seen:
+        say(f"others can read it: {seen}")
+    if found.reseal == "running":
+        say("a reseal ended early; `valetkey vault reseal` goes on with it")
+    elif found.keys and (datetime.now(UTC) - found.keys[-1].made_at).days >= OLD_DAYS:
+        say("`valetkey vault reseal` makes a new data key, while programs go on")
 
 
 @vault.command()
@@ -249,13 +262,13 @@ def kit(session: Session, *, path: str | None) -> None:
     from valetkey.vault.kit import written
     from valetkey.vault.places import USED
 
-    place = _place(session)
+    place = place_of(session)
     with opened(place, create=False) as store:
         entry = store.load(names.KEYRING)
         if entry is None:
             raise InvalidInput(f"{place.shown} is empty", fix="name another vault with --vault")
         vault_id = Keyring.vault_id_of(entry.box)
-        key = kek_of(place, entry.box, _given(session))
+        key = kek_of(place, entry.box, given_of(session))
         keyring = Keyring.unwrapped(entry.box, key)  # a kit of another vault's key would be found out too late
         if entry.state == USED:  # else nothing can be written there any more, its log neither
             recorder = recorder_of(store, keyring, actor="cli", copy_to=session.audit_copy())
@@ -284,7 +297,7 @@ def recover(session: Session, *, file: str) -> None:
     from valetkey.vault.keyfile import KeyFile
     from valetkey.vault.kit import read
 
-    path = _key_file(session)
+    path = key_file_of(session)
     if path is None:
         raise InvalidInput("where shall the key file be?", fix="valetkey vault recover KIT --key-file PATH")
     if file == "-" and sys.stdin.isatty():
@@ -298,39 +311,4 @@ def recover(session: Session, *, file: str) -> None:
         say(f"the key is in {path}; `valetkey vault check` says whether it opens the vault")
 
 
-def _place(session: Session) -> Place:
-    from valetkey.vault.places import Place
-
-    return Place.of(session.vault)
-
-
-def _given(session: Session) -> Given:
-    from valetkey.vault.keks.giving import Given
-
-    return Given(_key_file(session), session.passphrase)
-
-
-def _key_file(session: Session) -> Path | None:
-    return None if session.key_file is None else Path(session.key_file).expanduser()
-
-
-class _Progress:
-    """Say on a terminal how far it is, on one line that is wiped in the end; be silent elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._next = 0.0
-
-    def __call__(self, doing: str, done: int, of: int) -> None:
-        if self._shown and time.monotonic() >= self._next:
-            self._next = time.monotonic() + TICK
-            sys.stderr.write(f"\r\x1b[Kvaletkey: {doing} {done:,} of {of:,}")
-            sys.stderr.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown and self._next:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+vault.add_command(reseal)

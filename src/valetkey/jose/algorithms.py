@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from valetkey.jose.wire import decode, encode
@@ -202,35 +203,15 @@ def _ecdsa_row(name: str, crv: str, chosen: hashes.HashAlgorithm) -> Algorithm:
             raw = decode(signature, "signature")
             if len(raw) != 2 * size:
                 raise BadSignature
+            pair = encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
             try:
-                verify(der_pair(raw[:size], raw[size:]), message, scheme)
+                verify(pair, message, scheme)
             except InvalidSignature:
                 raise BadSignature from None
 
         return check
 
     return Algorithm(name, "EC", crv, size, frozenset({name}), lambda: ec.generate_private_key(curve), signer, checker)
-
-
-def der_pair(r: bytes, s: bytes) -> bytes:
-    """Return an ECDSA signature as OpenSSL takes it (RFC 3279 section 2.2.3): a SEQUENCE of two INTEGERs, in DER.
-
-    By hand, because `encode_dss_signature` takes twice as long, by way of two Python integers.
-    """
-    body = _der_integer(r) + _der_integer(s)
-    # From 128 bytes on, which only P-521 reaches, a length is written in two (X.690 section 8.1.3).
-    return (b"\x30" if len(body) < 0x80 else b"\x30\x81") + _BYTES[len(body)] + body
-
-
-def _der_integer(number: bytes) -> bytes:
-    if not 0 < number[0] < 0x80:
-        # No zeros in front, but for the one without which the number would be negative (X.690 section 8.3).
-        number = number.lstrip(b"\0")
-        number = number if number and number[0] < 0x80 else b"\0" + number
-    return b"\x02" + _BYTES[len(number)] + number
-
-
-_BYTES: Final = tuple(bytes((byte,)) for byte in range(256))
 
 
 # ── EdDSA (RFC 8037 section 3.1, RFC 9864) ────────────────────────────────────────────────────────────────────

@@ -109,6 +109,7 @@ def recorder_of(
     keyring: Keyring,
     *,
     actor: str,
+    sealer: Sealer | None = None,
     copy_to: AuditLog = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Recorder:
@@ -117,7 +118,7 @@ def recorder_of(
     `copy_to` is a file where each line is written too, or `-` for standard output (default: VALETKEY_AUDIT_LOG).
     """
     mirror = mirror_to(copy_to)
-    holder = Keyholder(store, keyring.sealer(), keyring.vault_id)
+    holder = Keyholder(store, sealer or keyring.sealer(), keyring.vault_id)
     recorder = Recorder(store.ledger, holder.key, clock=clock, actor=f"{actor}:{user()}")
     if mirror is not None:
         recorder.mirror(mirror)

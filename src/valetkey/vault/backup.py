@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +25,25 @@ from valetkey.vault.copying import Progress, key_for, keyring_row, open_all, ope
 from valetkey.vault.keks.giving import Given, GivenKey
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.places import BACKUP, MOVED, USED, Place, refuse_unused
-from valetkey.vault.private import private_folder
+from valetkey.vault.private import private_folder, seen_by_others
+from valetkey.vault.seal import key_id_of
 from valetkey.vault.stores.bulk import KEYRING, Bulk, bulk_of
 from valetkey.vault.stores.rows import AuditRow, Row
+
+
+@dataclass(frozen=True)
+class DataKey:
+    """Be one data key of a vault: when it was made, how many records it seals, and whether new ones."""
+
+    key_id: str
+    made_at: datetime
+    records: int
+    current: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for programs."""
+        at = self.made_at.isoformat(timespec="seconds")
+        return {"id": self.key_id, "made_at": at, "records": self.records, "current": self.current}
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,9 @@ class Checked:
     records: int
     lines: int
     states: dict[str, int]
+    keys: tuple[DataKey, ...] = ()
+    reseal: str = ""  # running or done, where there was one
+    seen: tuple[str, ...] = ()  # what others on this machine can read
 
 
 @dataclass(frozen=True)
@@ -65,8 +84,16 @@ def backup(place: Place, file: Path, *, progress: Progress = quiet) -> int:
 
 
 def check(place: Place, *, key_file: GivenKey = None, progress: Progress = quiet) -> Checked:
-    """Open every record of a vault in use or of a backup; raises the VaultErrors, and changes nothing."""
-    return _checked(place, place, key_file, progress)[0]
+    """Open every record of a vault in use or of a backup; raises the VaultErrors, and changes nothing.
+
+    Says also how old the data keys are and what they seal, and what others on this machine can read.
+    """
+    checked = _checked(place, place, key_file, progress)[0]
+    vault_id = bytes.fromhex(checked.vault_id)
+    files = [place.spill_path(vault_id), place.key_path(vault_id)]
+    if place.path is not None:
+        files += [place.path.with_name(place.path.name + end) for end in ("", "-wal", "-shm")]
+    return replace(checked, seen=tuple(seen_by_others(*files)))
 
 
 def restore(
@@ -108,15 +135,21 @@ def _checked(place: Place, key_place: Place, key_file: GivenKey, progress: Progr
         keyring = open_keyring(key_place, row, key_file)
         if not tables.sound():
             raise VaultDamaged(f"the file {place.shown} is damaged", fix="restore it from a backup")
-        total, done, states = tables.count(), 0, Counter[str]()
+        total, done, states, sealed, reseal = tables.count(), 0, Counter[str](), Counter[bytes](), ""
         sealer = keyring.sealer()
         for page in _pages(tables):
             open_all(sealer, page)
             states.update(found.state for found in page if found.name.startswith(names.CONNECTIONS))
+            sealed.update(key_id_of(found.box) for found in page if found.name != names.KEYRING)
+            reseal = next((found.state for found in page if found.name == names.RESEAL), reseal)
             done += len(page)
             progress("verifying", done, total)
         lines = sum(len(page) for page in _line_pages(tables))
-    return Checked(keyring.vault_id.hex(), total, lines, dict(states)), row
+    keys = tuple(
+        DataKey(key_id.hex(), datetime.fromtimestamp(at, UTC), sealed[key_id], key_id == keyring.current)
+        for key_id, at in keyring.made.items()
+    )
+    return Checked(keyring.vault_id.hex(), total, lines, dict(states), keys, reseal), row
 
 
 def _pages(tables: Bulk) -> Iterator[list[Row]]:

@@ -27,6 +27,7 @@ from valetkey.vault.desk import Desk
 from valetkey.vault.keks.giving import Given, GivenKey, kek_of
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
+from valetkey.vault.livekeys import KeyedStore, LiveKeys
 from valetkey.vault.opening import make_folder
 from valetkey.vault.places import COPYING, MOVED, MOVING, USED, Place, refuse_unused
 from valetkey.vault.records import Connection, from_bytes
@@ -78,13 +79,14 @@ def copy(
         store = stack.enter_context(opened(source, create=False))
         old = stack.enter_context(bulk_of(store))
         row = keyring_row(old, source)
-        keyring = open_keyring(source, row, key_file := Given.of(key_file))  # so that a passphrase is asked for once
+        kek = kek_of(source, row.box, key_file := Given.of(key_file))  # so that a passphrase is asked for once
+        keyring = Keyring.unwrapped(row.box, kek)
         target_store = stack.enter_context(opened(target, create=True))
         new = stack.enter_context(bulk_of(target_store))
-        move = _Move(old, new, keyring.sealer(), progress)
+        move = _Move(old, new, keyring, LiveKeys(store, keyring, kek), progress)
         unfinished = _fit(row, new, source, target)
         kept = key_for(target, source, row, key_file)
-        here, beyond = (recorder_of(one, keyring, actor="cli", copy_to=audit_log) for one in (store, target_store))
+        here, beyond = (move.recorder(one, audit_log) for one in (KeyedStore(store, move.keys), target_store))
         if unfinished:
             if row.state != MOVING:
                 _tell("vault.move_started", source, target, here)  # and the log's key is made while one can be
@@ -93,8 +95,7 @@ def copy(
             old.mark(MOVING, frozen=True)
             _finish(move)
         spills = SpillFolder(source.spill_path(keyring.vault_id))
-        there = VaultWorld(store=target_store, transport=_no_transport, spills=spills, audit=beyond)
-        _bring_late(move, Desk(keyring.sealer()), there, sleep)
+        _bring_late(move, VaultWorld(store=target_store, transport=no_transport, spills=spills, audit=beyond), sleep)
         new.mark(USED, frozen=False)
         old.mark(MOVED, frozen=True)
         _tell("vault.moved", source, target, beyond, here)
@@ -106,13 +107,13 @@ def _tell(kind: str, source: Place, target: Place, *recorders: Recorder) -> None
         recorder.note(Event(kind, "vault", detail={"source": source.shown, "target": target.shown}))
 
 
-def _bring_late(move: _Move, desk: Desk, there: VaultWorld, sleep: Callable[[float], None]) -> None:
+def _bring_late(move: _Move, there: VaultWorld, sleep: Callable[[float], None]) -> None:
     """Take along what refreshes obtain that were under way: the source cannot be written, so they spill it."""
     late = [until for until in move.leases if until > time.time()]
     if late:
         move.progress("waiting for refreshes under way", 0, len(late))
         sleep(max(late) + sum(SAVE_DELAYS) - time.time())
-    bring_home(desk, there)
+    bring_home(Desk(move.keys.sealer), there)
 
 
 def reopen(place: Place, *, key_file: GivenKey = None, audit_log: AuditLog = None) -> None:
@@ -130,12 +131,16 @@ def reopen(place: Place, *, key_file: GivenKey = None, audit_log: AuditLog = Non
 class _Move:
     """Copy one store's tables into another's, as often as it takes."""
 
-    def __init__(self, old: Bulk, new: Bulk, sealer: Sealer, progress: Progress) -> None:
+    def __init__(self, old: Bulk, new: Bulk, keyring: Keyring, keys: LiveKeys, progress: Progress) -> None:
         self.old, self.new = old, new
         self.total = old.count()
         self.written = self.lines = 0
         self.leases: list[float] = []
-        self._sealer, self.progress = sealer, progress
+        self._keyring, self.keys, self.progress = keyring, keys, progress
+
+    def recorder(self, store: Store, audit_log: AuditLog) -> Recorder:
+        """Return what writes the audit log of one of the two places."""
+        return recorder_of(store, self._keyring, actor="cli", sealer=self.keys.sealer, copy_to=audit_log)
 
     def records(self, *, checked: bool) -> None:
         """Write what differs, page by page; `checked` also opens every record of the source."""
@@ -147,7 +152,7 @@ class _Move:
             changed = [row for row in page if there.get(row.name) != row.version and row.name != KEYRING]
             gone = there.keys() - {row.name for row in page} - {KEYRING}
             if checked:
-                open_all(self._sealer, page)
+                self._opened(page)
             with self.new.writing():
                 self.new.put(changed)
                 self.new.drop(gone)
@@ -158,6 +163,18 @@ class _Move:
                 break
             after = last
         self.new.raise_floor(self.old.floor())
+
+    def keyring(self) -> None:
+        """Write the keyring once more: a data key may have been made since."""
+        row = self.old.row(KEYRING)
+        if row is not None:
+            with self.new.writing():
+                self.new.put([row._replace(state=COPYING)])
+
+    def _opened(self, page: list[Row]) -> list[float]:
+        if not all(row.name == KEYRING or self.keys.sealer.knows(row.box) for row in page):
+            self.keys.look()  # a data key was made since we began
+        return open_all(self.keys.sealer, page)
 
     def audit(self) -> None:
         """Write the lines of the audit log that differ: where a vault moves back, the two logs have parted."""
@@ -185,7 +202,7 @@ class _Move:
                 raise VaultDamaged("the copy is not the same as the vault", fix="give the same command again")
             if not theirs:
                 return
-            self.leases += open_all(self._sealer, theirs)
+            self.leases += self._opened(theirs)
             done += len(theirs)
             after = theirs[-1].name
             self.progress("verifying", done, self.total)
@@ -281,6 +298,7 @@ def _finish(move: _Move) -> None:
         with move.old.reading():
             move.total = move.old.count()
             move.records(checked=False)
+            move.keyring()
             move.audit()
             move.compare()
             move.compare_audit()
@@ -318,5 +336,6 @@ def opened(place: Place, *, create: bool) -> Iterator[Store]:
         store.close()
 
 
-def _no_transport() -> Sender:
+def no_transport() -> Sender:
+    """Be what sends where nothing may be sent."""
     raise AssertionError("nothing is sent while a vault is copied")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Collection
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from valetkey.errors import VaultDamaged, VaultUnreadable, WrongKey
@@ -96,7 +97,31 @@ class Keyring:
 
     def sealer(self) -> Sealer:
         """Return what seals and opens the records."""
-        return Sealer({key_id: key for key_id, key, _ in self._keys}, self.current)
+        return Sealer(self._secrets(), self.current)
+
+    def teach(self, sealer: Sealer) -> None:
+        """Let a sealer seal and open as this keyring does."""
+        sealer.learn(self._secrets(), self.current)
+
+    def with_new_key(self, now: float) -> Keyring:
+        """Return the keyring with another data key, which is the current one from now on."""
+        key_id = os.urandom(ID_BYTES)
+        while key_id in self.made:
+            key_id = os.urandom(ID_BYTES)
+        return Keyring(self.vault_id, key_id, [*self._keys, (key_id, os.urandom(KEY_BYTES), now)])
+
+    def without(self, retired: Collection[bytes]) -> Keyring:
+        """Return the keyring without some of its keys; the current one stays."""
+        kept = [key for key in self._keys if key[0] == self.current or key[0] not in retired]
+        return Keyring(self.vault_id, self.current, kept)
+
+    @property
+    def made(self) -> dict[bytes, float]:
+        """Return the ids of the data keys with the times at which they were made, the oldest first."""
+        return {key_id: at for key_id, _, at in sorted(self._keys, key=lambda key: key[2])}
+
+    def _secrets(self) -> dict[bytes, bytes]:
+        return {key_id: key for key_id, key, _ in self._keys}
 
     def wrapped(self, kek: KeyEncryptionKey) -> bytes:
         """Return the keyring as it is stored."""

@@ -28,6 +28,7 @@ PUBLISHED: Final = "publish/"
 ROUNDS: Final = "schedule/"
 SURVEY: Final = "schedule/forecasts"
 AUDIT_KEY: Final = "audit/key"
+RESEAL: Final = "keys/reseal"
 
 
 PART_LIMIT: Final = 512

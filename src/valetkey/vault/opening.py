@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from valetkey.vault.auditing import recorder_of
 from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
+from valetkey.vault.livekeys import KeyedStore, LiveKeys
 from valetkey.vault.places import USED, Place, refuse_unused
 from valetkey.vault.private import private_folder
 from valetkey.vault.recover import bring_home
@@ -57,11 +59,14 @@ def open_world(
     mirror_to(audit_log)  # refused before a vault is made
     store = place.open(create=create)
     try:
-        keyring, made = _keyring(place, store, key_file)
-        desk = Desk(keyring.sealer())
+        keyring, kek, made = _keyring(place, store, key_file)
+        keys = LiveKeys(store, keyring, kek, again=partial(_again, place, key_file))
+        keyed = KeyedStore(store, keys)
+        desk = Desk(keys.sealer)
         spills = SpillFolder(place.spill_path(keyring.vault_id))
-        audit = recorder_of(store, keyring, actor=actor, copy_to=audit_log)
-        world = VaultWorld(store=store, transport=transport, audit=audit, spills=spills)
+        audit = recorder_of(keyed, keyring, actor=actor, sealer=keys.sealer, copy_to=audit_log)
+        keys.tell = audit.tell
+        world = VaultWorld(store=keyed, transport=transport, audit=audit, spills=spills, keys=keys)
         if made:
             audit.note(Event("vault.created", "vault", detail={"place": place.shown}))
         bring_home(desk, world)
@@ -71,8 +76,8 @@ def open_world(
     return desk, world
 
 
-def _keyring(place: Place, store: Store, key_file: GivenKey) -> tuple[Keyring, bool]:
-    """Return the keyring, and whether it was made just now."""
+def _keyring(place: Place, store: Store, key_file: GivenKey) -> tuple[Keyring, KeyFile, bool]:
+    """Return the keyring, what opens it, and whether it was made just now."""
     made = False
     entry = store.load(names.KEYRING)
     if entry is None and store.names("", "", 1):
@@ -83,11 +88,19 @@ def _keyring(place: Place, store: Store, key_file: GivenKey) -> tuple[Keyring, b
         entry, made = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)
     if Keyring.is_described(entry.box) or not isinstance(key_file, Path | None):
-        from valetkey.vault.keks.giving import keyring_of  # late: most vaults have their key in a file
+        from valetkey.vault.keks.giving import kek_of  # late: most vaults have their key in a file
 
-        return keyring_of(place, entry.box, key_file), made
-    path = key_file or place.key_path(Keyring.vault_id_of(entry.box))
-    return Keyring.unwrapped(entry.box, KeyFile.read(str(path))), made
+        kek = kek_of(place, entry.box, key_file)
+    else:
+        kek = KeyFile.read(str(key_file or place.key_path(Keyring.vault_id_of(entry.box))))
+    return Keyring.unwrapped(entry.box, kek), kek, made
+
+
+def _again(place: Place, given: GivenKey, stored: bytes) -> KeyFile:
+    """Come by the key of a keyring that was rewrapped while the vault was open; nobody is asked for a passphrase."""
+    from valetkey.vault.keks.giving import Given, kek_of  # late, as above
+
+    return kek_of(place, stored, Given(given.key_file if isinstance(given, Given) else given))
 
 
 def _created(place: Place, store: Store, given: GivenKey) -> tuple[Entry, bool]:

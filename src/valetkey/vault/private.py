@@ -53,3 +53,17 @@ def refuse_shared(path: Path) -> None:
             cause="its owner could change it, or made it to be used by mistake",
             fix="use a vault of your own, or change its owner",
         )
+
+
+def seen_by_others(*paths: Path) -> list[str]:
+    """Return what others on this machine could read of these files, or of those in these folders; changes nothing."""
+    if os.name != "posix":
+        return []
+    told = []
+    for path in paths:
+        inner = sorted(path.iterdir()) if path.is_dir() else []
+        for found in (path, *inner):
+            mode = stat.S_IMODE(found.lstat().st_mode) if found.exists() else 0
+            if mode & 0o077:
+                told.append(f"{found} has mode {mode:04o}: chmod {'700' if found.is_dir() else '600'} {found}")
+    return told

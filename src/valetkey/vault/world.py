@@ -11,8 +11,10 @@ from typing import Any, Final, Protocol
 
 from valetkey.audit.recorder import Recorder
 from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap, Want
+from valetkey.errors import StoreUnavailable
 from valetkey.managers.reference import Reference
 from valetkey.values import Entry, Request, Response
+from valetkey.vault.livekeys import LiveKeys
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
 
@@ -47,6 +49,7 @@ class VaultWorld:
         transport: Callable[[], Sender],
         audit: Recorder,
         spills: SpillFolder | None = None,
+        keys: LiveKeys | None = None,
         references: Callable[[], References] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -54,6 +57,7 @@ class VaultWorld:
         self.clock = clock
         self._transport = transport
         self._spills = spills
+        self.keys = keys
         self._make_references = references or _resolver
         self._references: References | None = None
         self._making = threading.Lock()
@@ -67,7 +71,7 @@ class VaultWorld:
             Note: lambda q: audit.note(q.event),
             Send: lambda q: self._transport().send(q.request),
             Spill: self._spill,
-            Spilled: lambda q: None if spills is None else spills.get(q.name),
+            Spilled: lambda q: None if spills is None else self._known(spills.get(q.name)),
             Resolve: lambda q: self.references.resolve(q.reference, q.want),
         }
 
@@ -91,7 +95,8 @@ class VaultWorld:
 
     def spilled(self) -> Iterator[tuple[str, Entry]]:
         """Give what waits outside the store."""
-        return iter(()) if self._spills is None else self._spills.all()
+        waiting = iter(()) if self._spills is None else self._spills.all()
+        return ((name, entry) for name, entry in waiting if self._known(entry) is not None)
 
     def reserve(self) -> None:
         """Keep room beside the store for an answer that the store may not take; before a refresh token is spent."""
@@ -102,6 +107,13 @@ class VaultWorld:
         """Forget what waited for a record."""
         if self._spills is not None:
             self._spills.drop(record)
+
+    def _known(self, entry: Entry | None) -> Entry | None:
+        """Return what was spilled, its key known; None where it is of keys that this process cannot have."""
+        try:
+            return entry if self.keys is None else self.keys.known(entry)
+        except StoreUnavailable:
+            return None
 
     def _spill(self, question: Spill) -> None:
         if self._spills is not None:

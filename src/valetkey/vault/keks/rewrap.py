@@ -24,6 +24,7 @@ from valetkey.vault.keks.giving import Given, GivenKey, kek_of, shown
 from valetkey.vault.keks.kinds import KMS_ARN, TRANSIT_NAME
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Head, Keyring
+from valetkey.vault.livekeys import KeyedStore, LiveKeys
 from valetkey.vault.places import USED, Place, refuse_unused
 from valetkey.vault.private import private_folder
 from valetkey.vault.stores.base import Store
@@ -87,7 +88,9 @@ def rewrap(
             )
         after = new.where if new.descriptor else f"key file {new.where}"
         before = shown(Head.of(entry.box)) if old.descriptor else f"key file {old.where}"
-        recorder = recorder_of(store, keyring, actor="cli", copy_to=audit_log)
+        keys = LiveKeys(store, keyring, old, again=lambda _box: new)
+        keyed = KeyedStore(store, keys)
+        recorder = recorder_of(keyed, keyring, actor="cli", sealer=keys.sealer, copy_to=audit_log)
         recorder.note(Event("vault.rewrap_started", "vault", detail={"before": before, "after": after}))
         _swapped(store, place, old, new)
         recorder.note(Event("vault.rewrapped", "vault", detail={"before": before, "after": after}))
