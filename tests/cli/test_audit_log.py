@@ -76,6 +76,17 @@ def test_the_short_way_to_a_token_refuses_it_too(valetkey, robot):
     assert (done.code, done.out) == (2, "")
 
 
+def test_the_short_way_to_a_token_leaves_a_line_that_whoever_writes_next_takes_in(valetkey, robot, log):
+    tokens = [valetkey("token", "robot/one").out.strip() for _ in range(2)]
+    assert tokens[0] == tokens[1] != ""
+    spooled = [line for line in valetkey("audit", "tail", "--json").json if "spool_id" in line.get("detail", {})]
+    assert [(line["kind"], line["subject"]) for line in spooled] == [("token.handed_out", "robot/one")] * 2
+    valetkey.env["VALETKEY_AUDIT_LOG"] = str(log)
+    assert valetkey("token", "robot/one").out.strip() == tokens[0]
+    assert valetkey("connection", "refresh", "robot/one").code == 0
+    assert kinds(log.read_text())[0] == "token.handed_out"
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(inside, tmp_path):
     vault = tmp_path / "v.db"
     place = str(tmp_path / "nowhere" / "audit.jsonl")

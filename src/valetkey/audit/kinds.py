@@ -84,6 +84,7 @@ KINDS: Final[dict[str, Kind]] = {
     "vault.restored": _noted("vault", "a backup was put in the vault's place"),
     # the log itself, and keys of issuers
     "audit.begun": _noted("audit", "the first line of a writer: which process it is"),
+    "audit.garbled": _noted("audit", "so much of the spool of `valetkey token` does not open: it was edited or cut"),
     "audit.lost": _noted("audit", "so many told events found no place while the store was down"),
     "jwks.private_key_published": _noted("issuer", "an issuer publishes a private key; its tokens are refused"),
 }

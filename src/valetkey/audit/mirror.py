@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ VARIABLE: Final = "VALETKEY_AUDIT_LOG"
 
 AuditLog: TypeAlias = str | Path | None
 """Where the copy goes: a file, `-` for standard output; None: where VALETKEY_AUDIT_LOG says, else nowhere."""
+
+WRITTEN_SECONDS: Final = 0.002
+"""After which a file that has not grown is not being written; only a line that looks cut is waited for."""
 
 log: Final = logging.getLogger("valetkey.audit")
 _encode: Final = msgspec.json.Encoder().encode
@@ -92,13 +96,23 @@ def _to_file(path: str, data: bytes) -> None:
     """
     file = _opened(path)
     try:
-        size = os.fstat(file).st_size
-        if size and os.name == "posix" and os.pread(file, 1, size - 1) != b"\n":
-            data = b"\n" + data  # a disk that was full cut the last line; what follows is not glued to it
+        if _is_cut(file):
+            data = b"\n" + data  # what follows is not glued to it
         if os.write(file, data) < len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(file)
+
+
+def _is_cut(file: int) -> bool:
+    """Say whether the last line ended with a full disk; one that is being written just now looks so for a moment."""
+    before = -1
+    while os.name == "posix" and (size := os.fstat(file).st_size) and os.pread(file, 1, size - 1) != b"\n":
+        if size == before:
+            return True
+        before = size
+        time.sleep(WRITTEN_SECONDS)
+    return False
 
 
 def _to_standard_output(data: bytes) -> None:

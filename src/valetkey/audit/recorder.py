@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from valetkey.audit.chain import ChainKey
 from valetkey.audit.ledger import Ledger
@@ -52,6 +52,19 @@ class _Waiting:
         self.error: ValetkeyError | None = None
 
 
+class Late(Protocol):
+    """Hold events that wait elsewhere, to be written with the next commit; vault/taken.py does."""
+
+    def take(self, moment: datetime) -> list[Line]:
+        """Return what waits, the same lines again until they are done with; raises nothing."""
+
+    def done(self) -> None:
+        """Forget what was taken: it is in the log."""
+
+    def forget(self) -> None:
+        """Leave what was taken to the process that took it."""
+
+
 class Recorder:
     """Write events to a ledger, chained. `key` gives the key of the chains when the first is written."""
 
@@ -61,6 +74,7 @@ class Recorder:
         self.actor = actor
         self._clock = clock
         self._writer = Writer(ledger, key, self._say)
+        self._late: Late | None = None
         self._reset()
         _LIVING.add(self)
 
@@ -122,7 +136,7 @@ class Recorder:
         """Write all that waits, now; say whether it could be."""
         with self._turn:
             self._tallies.all()
-            return self._drained()
+            return self._commit() and self._drained()
 
     def close(self) -> None:
         """Write all that waits; what cannot be written is said in the log of the program."""
@@ -142,6 +156,10 @@ class Recorder:
     def mirror(self, to: Callable[[list[Line], ChainKey], None]) -> None:
         """Tell of every line that was committed; `to` may not fail and may not wait for long."""
         self._writer.mirrors.append(to)
+
+    def also(self, late: Late) -> None:
+        """Write with each commit what waits elsewhere."""
+        self._late = late
 
     # ── committing ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -176,11 +194,11 @@ class Recorder:
         with self._mutex:
             batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             lost, self._lost = self._lost, 0
-        missed = (
-            [self._line(Event("audit.lost", "audit", "failed", "queue_full", {"count": str(lost)}))] if lost else []
-        )
+        first = self._late.take(self._clock()) if self._late is not None else []
+        if lost:
+            first = [*first, self._line(Event("audit.lost", "audit", "failed", "queue_full", {"count": str(lost)}))]
         try:
-            self._writer.append(missed + [waiting.line for waiting in batch])
+            self._writer.append(first + [waiting.line for waiting in batch])
         except ValetkeyError as refusal:
             self._failed(batch, lost, refusal)
             return False
@@ -189,6 +207,8 @@ class Recorder:
             raise
         for waiting in batch:
             waiting.done = True
+        if self._late is not None:
+            self._late.done()
         return True
 
     def _failed(self, batch: list[_Waiting], lost: int, refusal: ValetkeyError) -> None:
@@ -222,6 +242,8 @@ class Recorder:
         """Be a new writer: chains, queues, threads and locks of the parent are the parent's."""
         self._reset()
         self._writer.forget()
+        if self._late is not None:
+            self._late.forget()
 
     def __repr__(self) -> str:
         return f"<Recorder {self.actor} {self.writer or 'without a line'}>"

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -22,9 +23,11 @@ from valetkey.errors import StoreUnavailable, VaultDamaged
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
 from valetkey.vault.keyring import Keyring
+from valetkey.vault.livekeys import KeyedStore
 from valetkey.vault.records import from_bytes, stored_as, to_bytes
 from valetkey.vault.seal import Sealer
 from valetkey.vault.stores.base import Store
+from valetkey.vault.taken import Spool
 
 ATTEMPTS = 10
 
@@ -111,22 +114,28 @@ def recorder_of(
     actor: str,
     sealer: Sealer | None = None,
     copy_to: AuditLog = None,
+    spool_of: Path | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Recorder:
     """Return what writes the audit log of a vault, for one face of it (cli, library, server); raises InvalidInput.
 
     `copy_to` is a file where each line is written too, or `-` for standard output (default: VALETKEY_AUDIT_LOG).
+    `spool_of` is the vault's file, whose spool is taken in.
     """
     mirror = mirror_to(copy_to)
-    holder = Keyholder(store, sealer or keyring.sealer(), keyring.vault_id)
+    sealer = sealer or keyring.sealer()
+    holder = Keyholder(store, sealer, keyring.vault_id)
     recorder = Recorder(store.ledger, holder.key, clock=clock, actor=f"{actor}:{user()}")
     if mirror is not None:
         recorder.mirror(mirror)
+    if spool_of is not None:
+        known = store.keys.known if isinstance(store, KeyedStore) else None
+        recorder.also(Spool(spool_of, sealer, user, known))
     return recorder
 
 
-def user() -> str:
-    """Return the operating system's name of who runs this; containers often have none.
+def user(number: int | None = None) -> str:
+    """Return the operating system's name of who runs this, or has a number; containers often have none.
 
     By the user id and not by the environment, in which anybody can call himself anything.
     """
@@ -136,9 +145,10 @@ def user() -> str:
         with suppress(ImportError, KeyError, OSError):
             return getpass.getuser()
         return "unknown"
-    with suppress(KeyError):
-        return pwd.getpwuid(os.getuid()).pw_name
-    return str(os.getuid())
+    number = os.getuid() if number is None else number
+    with suppress(KeyError, OverflowError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)
 
 
 def _drawn() -> Secret:

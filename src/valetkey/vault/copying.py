@@ -86,7 +86,7 @@ def copy(
         move = _Move(old, new, keyring, LiveKeys(store, keyring, kek), progress)
         unfinished = _fit(row, new, source, target)
         kept = key_for(target, source, row, key_file)
-        here, beyond = (move.recorder(one, audit_log) for one in (KeyedStore(store, move.keys), target_store))
+        here, beyond = (move.recorder(one, source, audit_log) for one in (KeyedStore(store, move.keys), target_store))
         if unfinished:
             if row.state != MOVING:
                 _tell("vault.move_started", source, target, here)  # and the log's key is made while one can be
@@ -138,9 +138,11 @@ class _Move:
         self.leases: list[float] = []
         self._keyring, self.keys, self.progress = keyring, keys, progress
 
-    def recorder(self, store: Store, audit_log: AuditLog) -> Recorder:
-        """Return what writes the audit log of one of the two places."""
-        return recorder_of(store, self._keyring, actor="cli", sealer=self.keys.sealer, copy_to=audit_log)
+    def recorder(self, store: Store, source: Place, audit_log: AuditLog) -> Recorder:
+        """Return what writes the log of one of the two places; both take in the source's spool."""
+        return recorder_of(
+            store, self._keyring, actor="cli", sealer=self.keys.sealer, copy_to=audit_log, spool_of=source.path
+        )
 
     def records(self, *, checked: bool) -> None:
         """Write what differs, page by page; `checked` also opens every record of the source."""

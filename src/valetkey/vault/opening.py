@@ -64,7 +64,7 @@ def open_world(
         keyed = KeyedStore(store, keys)
         desk = Desk(keys.sealer)
         spills = SpillFolder(place.spill_path(keyring.vault_id))
-        audit = recorder_of(keyed, keyring, actor=actor, sealer=keys.sealer, copy_to=audit_log)
+        audit = recorder_of(keyed, keyring, actor=actor, sealer=keys.sealer, copy_to=audit_log, spool_of=place.path)
         keys.tell = audit.tell
         world = VaultWorld(store=keyed, transport=transport, audit=audit, spills=spills, keys=keys)
         if made:

@@ -1,7 +1,8 @@
 """The short way to a fresh token: `valetkey token` in 30 milliseconds, where importing the vault takes twice that.
 
-Reads and never writes. Whatever is not plain (a token to be renewed, a wrong key, no such connection) gives None, and
-the long way says what there is to say. What may not be here: imports that cost: pathlib, dataclasses, msgspec, click.
+Reads, and appends to the spool what it gives (spool.py). Whatever is not plain (a token to be renewed, a wrong key, no
+such connection, a spool that cannot be written) gives None, and the long way says what there is to say. What may not be
+here: imports that cost: pathlib, dataclasses, msgspec, click.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from valetkey.errors import ValetkeyError
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.layout import fresh_token
+from valetkey.vault.spool import hand_out
 
 _LOAD = "SELECT name, box FROM records WHERE name = ? OR name = 'keyring' AND state = 'keyring'"
 """A keyring in another state is of a vault that must not be used: the long way says why (places.py)."""
@@ -38,7 +40,9 @@ def quick_token(connection: str, vault: str, key_file: str) -> str | None:
         keyring = Keyring.tried(boxes["keyring"], KeyFile.read(key_file))
         if keyring is None:
             return None
-        return fresh_token(keyring.sealer().open(record, boxes[record]), time.time()) or None
+        sealer, moment = keyring.sealer(), time.time()
+        token = fresh_token(sealer.open(record, boxes[record]), moment)
+        return token if token and hand_out(vault, sealer, connection, token, moment) else None
     except (sqlite3.Error, OSError, ValetkeyError, ValueError):
         return None
 
