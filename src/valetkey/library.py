@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from valetkey.inject.requests import Adapter as RequestsAdapter
     from valetkey.inject.requests import Auth as RequestsAuth
     from valetkey.inject.requests import Session as RequestsSession
+    from valetkey.tokens import AsyncVerifier, Keys, Policy, Verifier
+    from valetkey.transport.aio import AsyncTransport
     from valetkey.vault.keks.giving import Given
 
 
@@ -77,6 +79,22 @@ class Vault(Keeper):
         """Return a middleware for aiohttp.ClientSession(middlewares=(…,))."""
         return AsyncVault(self).aiohttp_middleware(name)
 
+    def verifier(self, policy: Policy, keys: Keys, *, transport: Transport | None = None) -> Verifier:
+        """Return a verifier of JWTs whose verdicts are in this vault's audit log; see valetkey.tokens.Verifier."""
+        from valetkey.tokens import Verifier as Made  # late: most programs verify nothing
+
+        return Made(policy, keys, transport=transport, audit=self.recorder)
+
+    def issued(self, token: str) -> str:
+        """Return a token of valetkey.tokens.sign once it is durably in the audit log that it was issued.
+
+        Raises StoreUnavailable, and then it must not be given away; InvalidInput for what is no signed JWT.
+        """
+        from valetkey.audit.verdicts import issued  # late, as above
+
+        self.recorder.note(issued(token))
+        return token
+
 
 class AsyncVault(AsyncKeeper):
     """Keep OAuth2 connections and hand out fresh tokens, for asyncio.
@@ -105,6 +123,20 @@ class AsyncVault(AsyncKeeper):
         with _needed("aiohttp"):
             from valetkey.inject.aiohttp import middleware as made
         return made(self, name)
+
+    def verifier(self, policy: Policy, keys: Keys, *, transport: AsyncTransport | None = None) -> AsyncVerifier:
+        """Return a verifier of JWTs whose verdicts are in this vault's audit log; see valetkey.tokens.AsyncVerifier."""
+        from valetkey.tokens import AsyncVerifier as Made  # late, as above
+
+        return Made(policy, keys, transport=transport, audit=self.sync.recorder)
+
+    async def issued(self, token: str) -> str:
+        """Return a token of valetkey.tokens.sign once it is durably in the audit log; see Vault.issued."""
+        from valetkey.audit.verdicts import issued  # late, as above
+
+        event = issued(token)
+        await self._aside(lambda: self.sync.recorder.note(event))
+        return token
 
 
 def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.open`

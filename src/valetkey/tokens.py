@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
+from valetkey.audit import verdicts
 from valetkey.effects import Effect, Note, Now, Send, Sleep
 from valetkey.errors import InvalidInput, TokenRefused
 from valetkey.jose import Claims, Explanation, Key, KeySet, Policy, RemoteKeys, verified
@@ -28,6 +29,7 @@ from valetkey.run import arun, run
 if TYPE_CHECKING:
     import asyncio
 
+    from valetkey.audit.recorder import Recorder
     from valetkey.transport import AsyncTransport, Transport
 
 __all__ = [
@@ -95,19 +97,33 @@ class Verifier:
     """Verify tokens by one policy, with keys given or fetched. Share one between all threads.
 
     `transport` is the one that fetches; its own if none is given, ended by `close` or `with`. Nothing is fetched
-    before the first token.
+    before the first token. `audit` is told of each verdict; `Vault.verifier` makes one that is.
     Raises InvalidInput (code config_error) if the keys are those of another issuer.
     """
 
-    def __init__(self, policy: Policy, keys: Keys, *, transport: Transport | None = None) -> None:
+    def __init__(
+        self, policy: Policy, keys: Keys, *, transport: Transport | None = None, audit: Recorder | None = None
+    ) -> None:
         self.policy = policy
         self.keys = keys
         _check_issuer(policy, keys)
-        self._world = _World(transport)
+        self._world = _World(transport, audit)
+        self._audit = audit
         self._renewing = threading.Lock()
 
     def verify(self, token: str | bytes) -> Claims:
         """Return the claims of a token; raises TokenRefused. Waits for a fetch only if no known key will do."""
+        if self._audit is None:
+            return self._verified(token)
+        try:
+            claims = self._verified(token)
+        except TokenRefused as refusal:
+            self._audit.count(verdicts.refused(token, self.policy, refusal))
+            raise
+        self._audit.count(verdicts.verified(token, claims))
+        return claims
+
+    def _verified(self, token: str | bytes) -> Claims:
         keys = self.keys
         if not isinstance(keys, RemoteKeys):
             return verify_at(token, keys, self.policy, now=time.time())
@@ -146,15 +162,29 @@ class AsyncVerifier:
     cancelled, another of those waiting takes over.
     """
 
-    def __init__(self, policy: Policy, keys: Keys, *, transport: AsyncTransport | None = None) -> None:
+    def __init__(
+        self, policy: Policy, keys: Keys, *, transport: AsyncTransport | None = None, audit: Recorder | None = None
+    ) -> None:
         self.policy = policy
         self.keys = keys
         _check_issuer(policy, keys)
-        self._world = _AsyncWorld(transport)
+        self._world = _AsyncWorld(transport, audit)
+        self._audit = audit
         self._renewing: asyncio.Task[None] | None = None
 
     async def verify(self, token: str | bytes) -> Claims:
         """Return the claims of a token; raises TokenRefused. Waits for a fetch only if no known key will do."""
+        if self._audit is None:
+            return await self._verified(token)
+        try:
+            claims = await self._verified(token)
+        except TokenRefused as refusal:
+            self._audit.count(verdicts.refused(token, self.policy, refusal))
+            raise
+        self._audit.count(verdicts.verified(token, claims))
+        return claims
+
+    async def _verified(self, token: str | bytes) -> Claims:
         keys = self.keys
         if not isinstance(keys, RemoteKeys):
             return verify_at(token, keys, self.policy, now=time.time())
@@ -222,8 +252,9 @@ def _at_hand(keys: Keys) -> KeySet | Key | None:
 class _World:
     """Answer the questions of the plans of jose/: the network, the clock, and the log for alarms."""
 
-    def __init__(self, transport: Transport | None) -> None:
+    def __init__(self, transport: Transport | None, audit: Recorder | None) -> None:
         self._transport = transport
+        self._audit = audit
         self._given = transport is not None
 
     def close(self) -> None:
@@ -243,14 +274,15 @@ class _World:
                 time.sleep(seconds)
                 return None
             case _:
-                return _answer(question)
+                return _answer(question, self._audit)
 
 
 class _AsyncWorld:
     """Answer the same questions without blocking."""
 
-    def __init__(self, transport: AsyncTransport | None) -> None:
+    def __init__(self, transport: AsyncTransport | None, audit: Recorder | None) -> None:
         self._transport = transport
+        self._audit = audit
         self._given = transport is not None
 
     async def aclose(self) -> None:
@@ -272,15 +304,17 @@ class _AsyncWorld:
                 await asyncio.sleep(seconds)
                 return None
             case _:
-                return _answer(question)
+                return _answer(question, self._audit)
 
 
-def _answer(question: Effect) -> datetime | None:
+def _answer(question: Effect, audit: Recorder | None) -> datetime | None:
     match question:
         case Now():
             return datetime.now(UTC)
         case Note(event):
             log.critical("%s %s: %s", event.kind, event.subject, event.reason)
+            if audit is not None:
+                audit.note(event)
             return None
         case _:
             message = f"a plan of jose/ asked for {type(question).__name__}"

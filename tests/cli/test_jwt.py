@@ -13,6 +13,7 @@ import pytest
 
 from valetkey.cli.jwt import duration
 from valetkey.errors import InvalidInput
+from valetkey.values import Secret
 
 ISSUER, AUDIENCE = "https://auth.example", "https://api.example"
 WANTED = ("--issuer", ISSUER, "--audience", AUDIENCE)
@@ -215,3 +216,38 @@ def test_keys_that_cannot_be_fetched_are_weather_and_no_refusal(inside, files, i
     assert (done.code, done.error["code"]) == (6, "jwks_unavailable")
     explained = inside("jwt", "explain", *demanded, "--jwks-url", f"{issuer}/gone", "--json", stdin=token)
     assert (explained.code, explained.error["code"], explained.out) == (6, "jwks_unavailable", "")
+
+
+# ── in the audit log ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_signed_and_verified_is_in_the_log_of_the_vault_that_is_named(inside, files, tmp_path, monkeypatch):
+    vault = str(tmp_path / "v.db")
+    assert inside("vault", "init", "--vault", vault).code == 0
+    signed = inside("jwt", "sign", "--key", files["key"], *WANTED, "--subject", "ci", "--vault", vault)
+    monkeypatch.setenv("VALETKEY_VAULT", vault)
+    token = signed.out.strip()
+    assert inside("jwt", "verify", "--key", files["public"], *WANTED, stdin=token).code == 0
+    assert inside("jwt", "verify", "--key", files["public"], *WANTED, stdin=token + "x").code == 8
+    lines = [line for line in inside("audit", "tail", "--json").json if line["kind"].startswith("jwt.")]
+    assert [(line["kind"], line["subject"], line["outcome"]) for line in lines] == [
+        ("jwt.issued", ISSUER, "ok"),
+        ("jwt.verified", ISSUER, "ok"),
+        ("jwt.refused", ISSUER, "refused"),
+    ]
+    read = pyjwt.decode(token, options={"verify_signature": False})
+    assert (lines[0]["detail"]["subject"], lines[0]["detail"]["token_id"]) == ("ci", read["jti"])
+    assert lines[0]["fingerprint"] == lines[1]["fingerprint"] == Secret(token).fingerprint()
+    assert token.rpartition(".")[2] not in json.dumps(lines)
+
+
+def test_no_vault_is_made_or_needed_where_none_is_named(inside, files, home):
+    token = inside("jwt", "sign", "--key", files["key"], *WANTED).out
+    assert inside("jwt", "verify", "--key", files["public"], *WANTED, stdin=token).code == 0
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_a_vault_that_is_named_is_to_be_there_and_then_nothing_is_issued(inside, files, tmp_path):
+    done = inside("jwt", "sign", "--key", files["key"], *WANTED, "--vault", str(tmp_path / "none.db"), "--json")
+    assert (done.code, done.out, done.error["code"]) == (7, "", "vault_missing")
+    assert not (tmp_path / "none.db").exists()

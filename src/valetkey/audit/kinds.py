@@ -69,6 +69,10 @@ KINDS: Final[dict[str, Kind]] = {
     "notice.delivered": _noted("what the news is of", "news was taken by `listener`"),
     "notice.failed": _noted("what the news is of", "news was not taken by `listener`, and is told again later"),
     "notice.given_up": _noted("what the news is of", "news was not taken by `listener`, and is told no more"),
+    # tokens of one's own
+    "jwt.issued": _noted("issuer", "a token was signed; durable before it is given away"),
+    "jwt.verified": Kind("counted", "issuer", "a token was taken"),
+    "jwt.refused": Kind("counted", "issuer", "a token was not taken, and which check it failed"),
     # the vault itself
     "vault.created": _noted("vault", "the vault was made"),
     "vault.kit_made": _noted("vault", "the vault's key was shown as a recovery kit"),

@@ -7,7 +7,8 @@ furthest to the right counts. What may not be here: commands, and imports that c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,18 @@ class Session:
             actor="cli",
             audit_log=self.audit_copy(serves=serves),
         )
+
+    @contextmanager
+    def open_if_named(self) -> Iterator[Vault | None]:
+        """Open the vault that --vault or VALETKEY_VAULT names, for its audit log; None where neither does.
+
+        Raises the VaultErrors: a vault that is named is to be there.
+        """
+        if self.vault is None and not os.environ.get("VALETKEY_VAULT"):
+            yield None
+            return
+        with self.open() as vault:
+            yield vault
 
     def audit_copy(self, *, serves: bool = False) -> str | None:
         """Return where the audit log is copied to; raises InvalidInput where that would spoil a result."""

@@ -81,7 +81,10 @@ class Signing:
     "--claim", multiple=True, metavar="NAME=VALUE", help="One more claim; a value that is JSON is taken as JSON."
 )
 def sign(session: Session, given: Signing) -> None:
-    """Print a signed token, issued now, with an expiry and an id."""
+    """Print a signed token, issued now, with an expiry and an id.
+
+    Where --vault or VALETKEY_VAULT names a vault, it is in that vault's audit log before it is printed.
+    """
     from valetkey import tokens
     from valetkey.cli.signingkeys import read_key
 
@@ -96,6 +99,9 @@ def sign(session: Session, given: Signing) -> None:
         claims={name: _json_or_text(text) for name, text in pairs(given.claim, "--claim").items()} or None,
         allow_long_lifetime=given.allow_long_lifetime,
     )
+    with session.open_if_named() as vault:
+        if vault is not None:
+            vault.issued(token)
     if session.json:
         out_json({"token": token})
     else:
@@ -201,19 +207,23 @@ def _demands(command: C) -> C:
 
 @jwt.command(cls=FormCommand, form=Demands)
 @_demands
-def verify(_session: Session, demands: Demands) -> None:
+def verify(session: Session, demands: Demands) -> None:
     """Verify a token and print its claims as JSON.
 
     The token is read from FILE, or from standard input. Signature, expiry, issuer and audience are always checked.
     A token that is refused ends with exit code 8, and with --json the reason stands in the error; keys that cannot
-    be fetched now end with 6.
+    be fetched now end with 6. Where --vault or VALETKEY_VAULT names a vault, the verdict is in that vault's audit log.
     """
     from valetkey.tokens import Verifier
 
     policy, keys = demands.policy(), demands.keys()
     if keys is None:
         raise InvalidInput("no key was given", fix="--key FILE, --secret-file FILE, --jwks-url URL, or --discover")
-    out_json(Verifier(policy, keys).verify(demands.token()).to_dict())
+    token = demands.token()
+    with session.open_if_named() as vault:
+        verifier = Verifier(policy, keys) if vault is None else vault.verifier(policy, keys)
+        claims = verifier.verify(token)
+    out_json(claims.to_dict())
 
 
 @jwt.command(cls=FormCommand, form=Demands)

@@ -59,8 +59,8 @@ class Keeper:
     """Keep connections: give fresh tokens, connect, disconnect. Made by `valetkey.open` or opening.py."""
 
     def __init__(self, desk: Desk, world: VaultWorld) -> None:
-        self._desk = desk
-        self._world = world
+        self._desk, self._world = desk, world
+        self.recorder = world.audit  # for what is done beside the vault, and belongs into its log
         self._flights = Flights()
         self._held: dict[str, tuple[float, Token, Callable[[], object]]] = {}
         self._grips: dict[str, tuple[float, Credential]] = {}
