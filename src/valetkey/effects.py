@@ -23,27 +23,29 @@ Python's generators would otherwise show.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar
+
+import msgspec
 
 from valetkey.values import EMPTY, Entry, Request, Response, Secret
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """Be something that happened, for the audit log. Nothing in it is secret.
 
     `kind` is `noun.verb` ("refresh.started"); `outcome` is ok, refused, failed or unknown.
+    A Struct, because one is made for every token handed out, and a frozen dataclass takes five times as long to make.
     """
 
     kind: str
     subject: str
     outcome: str = "ok"
     reason: str = ""
-    detail: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    detail: Mapping[str, str] = EMPTY
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 from valetkey.effects import Swap
 from valetkey.errors import AlreadyExists, InvalidInput, KeyRefused, NotFound, ValetkeyError
 from valetkey.values import Secret
+from valetkey.vault import names
 from valetkey.vault.registry import add_app, remove_app
 from vaultkit import START, an_app, drive, put
 
@@ -112,3 +113,11 @@ def test_an_app_changed_while_it_was_removed_stays_and_nobody_is_told_otherwise(
         drive(remove_app(desk, "acme"), world)
     assert kept(desk, world).client_id == "theirs"
     assert world.notes == []
+
+
+@pytest.mark.parametrize("name", ["acme", "Acme/alice", "acme/", "acme/a/b", "acme/alice\n", "../alice"])
+def test_a_name_that_no_connection_can_have_is_refused_every_time(name):
+    assert names.connection_record("acme/alice") == names.connection_record("acme/alice") == "connection/acme/alice"
+    for _ in range(3):
+        with pytest.raises(InvalidInput):
+            names.connection_record(name)

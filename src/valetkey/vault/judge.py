@@ -42,6 +42,10 @@ class Demand:
     trial: bool = False
 
 
+ANY: Final = Demand()
+"""The usual wish: any token of the connection's own that is fresh."""
+
+
 @dataclass(frozen=True, slots=True)
 class Serve:
     """Hand out this token. It may be handed out again, without asking anew, until `fresh_until`."""
@@ -109,15 +113,17 @@ def _out_of_question(connection: Connection, demand: Demand) -> ValetkeyError | 
             cause="it was not asked for when the connection was made, or this provider gives none",
             fix=f"connect again and ask for what it needs: `valetkey connect {name}`",
         )
+    if not demand.scopes or (tokens is None and demand.part):
+        return None
     lacking = Scopes(tokens.scopes if tokens else connection.asked.scopes).missing(demand.scopes)
-    if lacking and not (tokens is None and demand.part):
-        return InsufficientScope(
-            f"connection {name} lacks {lacking.join()}",
-            cause="these scopes were not granted when the connection was made",
-            fix=f"connect again and ask for them too: `valetkey connect {name} --scope '{lacking.join()}'`",
-            missing=lacking.join(),
-        )
-    return None
+    if not lacking:
+        return None
+    return InsufficientScope(
+        f"connection {name} lacks {lacking.join()}",
+        cause="these scopes were not granted when the connection was made",
+        fix=f"connect again and ask for them too: `valetkey connect {name} --scope '{lacking.join()}'`",
+        missing=lacking.join(),
+    )
 
 
 def _standing_refusal(connection: Connection, moment: float, demand: Demand) -> ValetkeyError | None:

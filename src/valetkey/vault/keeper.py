@@ -29,7 +29,7 @@ from valetkey.vault.device import DeviceStarted
 from valetkey.vault.disconnect import Revocation, disconnect
 from valetkey.vault.flights import Flights
 from valetkey.vault.forecast import Forecast, secret_forecast
-from valetkey.vault.judge import Demand, Serve
+from valetkey.vault.judge import ANY, Demand, Serve
 from valetkey.vault.names import part_of
 from valetkey.vault.notices import Listener, Outcome
 from valetkey.vault.pace import CONCURRENCY, Kept, Tally
@@ -79,7 +79,7 @@ class Keeper:
         """
         if not (scopes or part or resource or audience):
             held = self.remembered(name)
-            return held if held is not None else self._given(name, Demand())
+            return held if held is not None else self._given(name, ANY)
         return self._given(name, Demand(scopes=tuple(scopes), part=part_of(part, resource, audience)))
 
     def remembered(self, name: str) -> Token | None:
@@ -108,7 +108,7 @@ class Keeper:
         grip = self.remembered_credential(name)
         if grip is not None:
             return grip
-        token = self._given(name, Demand(), injects=True)
+        token = self._given(name, ANY, injects=True)
         connection = self._connection(name)
         app = self._run(load_app(self._desk, connection.app))
         provider = self._desk.provider(app)

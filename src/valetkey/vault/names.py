@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from valetkey.errors import InvalidInput
@@ -30,6 +31,9 @@ SURVEY: Final = "schedule/forecasts"
 AUDIT_KEY: Final = "audit/key"
 RESEAL: Final = "keys/reseal"
 
+
+REMEMBERED_NAMES: Final = 4096
+"""Names of connections that were found right: looking at one takes as long as opening its box, for every token."""
 
 PART_LIMIT: Final = 512
 """Most characters of a resource or audience: they are kept with the connection, one token each."""
@@ -61,8 +65,9 @@ def app_record(name: str) -> str:
     return APPS + app_name(name)
 
 
+@lru_cache(REMEMBERED_NAMES)
 def connection_record(name: str) -> str:
-    """Return the name of a connection's record."""
+    """Return the name of a connection's record; raises InvalidInput, every time: only what is right is remembered."""
     app, label = split(name)
     return f"{CONNECTIONS}{app}/{label}"
 

@@ -27,7 +27,7 @@ class Teller:
 
     def handed_out(self, name: str, token: Token, part: str = "") -> Callable[[], object]:
         """Tell that a token was given to the program that asked; returns what counts the next time."""
-        detail = {"fingerprint": token.fingerprint(), **_part(part)}
+        detail = {"fingerprint": token.fingerprint(), "part": part} if part else {"fingerprint": token.fingerprint()}
         use = self._audit.count(Event("token.handed_out", name, detail=detail))
         return use if WHO.get() is None else self.later(name, token)
 

@@ -12,8 +12,8 @@ import sqlite3
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -55,6 +55,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = str(path)
         self._idle: deque[_Pooled] = deque()
         self._pid = os.getpid()
         self.ledger = SqlLedger(Words("?", "", "BEGIN IMMEDIATE"), self._with, self._with)
@@ -133,41 +134,63 @@ class SqliteStore:
         with self._connection() as connection:
             return connection.execute(statement, values).fetchall()
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self._pid != os.getpid():
-            # A SQLite connection must not be used, nor closed, in a forked child (https://sqlite.org/howtocorrupt.html).
-            _ABANDONED.append(self._idle)
-            self._idle, self._pid = deque(), os.getpid()
-        try:
-            file, connection = self._take()
-            try:
-                yield connection
-            finally:
-                if len(self._idle) < IDLE_CONNECTIONS and not connection.in_transaction:
-                    self._idle.append((file, connection))
-                else:
-                    connection.close()
-        except sqlite3.Error as refusal:
-            _explain(refusal, self.path)
+    def _connection(self) -> _Borrowed:
+        return _Borrowed(self)
 
-    def _take(self) -> _Pooled:
+    def take(self) -> _Pooled:
         """Return a connection to the file that has our path now.
 
         SQLite goes on reading and writing a file that was deleted or replaced, and what is written there is lost.
         """
-        file = _identity(self.path)
-        with suppress(IndexError):
-            while True:
+        if self._pid != os.getpid():
+            # A SQLite connection must not be used, nor closed, in a forked child (https://sqlite.org/howtocorrupt.html).
+            _ABANDONED.append(self._idle)
+            self._idle, self._pid = deque(), os.getpid()
+        file = _identity(self._file)
+        while self._idle:
+            try:
                 pooled = self._idle.pop()
-                if pooled[0] == file:
-                    return pooled
-                # Not closed: the last to close a WAL file deletes what lies beside the path, which is another's now.
-                _ABANDONED.append(pooled)
+            except IndexError:  # another thread was faster
+                break
+            if pooled[0] == file:
+                return pooled
+            # Not closed: the last to close a WAL file deletes what lies beside the path, which is another's now.
+            _ABANDONED.append(pooled)
         return file, connect(self.path)
+
+    def give_back(self, pooled: _Pooled) -> None:
+        """Keep a connection for the next who wants one, if there is room and its transaction was ended."""
+        if len(self._idle) < IDLE_CONNECTIONS and not pooled[1].in_transaction:
+            self._idle.append(pooled)
+        else:
+            pooled[1].close()
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self.path}>"
+
+
+class _Borrowed:
+    """Lend a connection of a store, take it back, and give what sqlite3 raises as errors of ours.
+
+    A class, because `contextmanager` takes a tenth of the time of a whole load.
+    """
+
+    __slots__ = ("_pooled", "_store")
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._pooled = self._store.take()
+        except sqlite3.Error as refusal:
+            _explain(refusal, self._store.path)
+        return self._pooled[1]
+
+    def __exit__(self, _kind: object, refusal: BaseException | None, _trace: object) -> None:
+        self._store.give_back(self._pooled)
+        if isinstance(refusal, sqlite3.Error):
+            _explain(refusal, self._store.path)
 
 
 _Pooled: TypeAlias = tuple[tuple[int, int] | None, sqlite3.Connection]
@@ -177,9 +200,9 @@ _ABANDONED: Final[list[object]] = []
 """Connections of a parent process, or to a file that is gone: kept, so that nothing closes them."""
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(file: str) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(file)  # noqa: PTH116  # for every token: a Path would write itself out anew each time
     except OSError:
         return None
     return found.st_dev, found.st_ino
