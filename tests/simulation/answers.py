@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from simulation.house import Task, moment, secret_at
+from simulation.keys import Rekey, quietly, readable
 from simulation.scenario import Hit, Spell
 from simulation.words import outcome, spell, words
 from valetkey.effects import Effect, Load, Luck, Note, Now, Resolve, Resolved, Send, Sleep, Spill, Spilled, Swap
@@ -81,12 +82,13 @@ class Answers:
             Note: self._note,
             Send: self._send,
             Spill: self._spill,
-            Spilled: lambda task, question: task.replica.folder.get(question.name),
+            Spilled: lambda task, question: quietly(task.replica.keys, task.replica.folder.get(question.name)),
             Resolve: self._resolve,
             Join: self._join,
+            Rekey: self._rekey,
         }
 
-    def of(self, task: Task, question: Effect | Join) -> Any:
+    def of(self, task: Task, question: Effect | Join | Rekey) -> Any:
         """Return the answer, or PARKED; raises what a plan may be told."""
         task.k += 1
         hit = self._struck(task, question) if task.hits else None
@@ -94,7 +96,7 @@ class Answers:
             return self._by_kind[type(question)](task, question)
         return self._hurt(task, question, hit)
 
-    def _struck(self, task: Task, question: Effect | Join) -> Hit | None:
+    def _struck(self, task: Task, question: Effect | Join | Rekey) -> Hit | None:
         for hit in task.hits:
             if hit.k > task.k:
                 return None
@@ -106,7 +108,7 @@ class Answers:
                 return hit
         return None
 
-    def _hurt(self, task: Task, question: Effect | Join, hit: Hit) -> Any:
+    def _hurt(self, task: Task, question: Effect | Join | Rekey, hit: Hit) -> Any:
         engine = self.engine
         if hit.kind in _SENDS:
             return self._send(task, question, hit)
@@ -145,17 +147,29 @@ class Answers:
             raise self._down(task, "the store is down")
         if question.name.startswith(CONNECTIONS):
             task.loaded_at = self.engine.now
-        return self.engine.world.store.load(question.name)
+        return task.replica.store.load(question.name)
 
     def _swap(self, task: Task, question: Swap) -> bool:
         if self.spells and self._under(task, _UNWRITABLE):
             raise self._down(task, "the store cannot be written")
-        done = self.engine.world.store.swap(question.name, question.seen, question.entry)
+        done = task.replica.store.swap(question.name, question.seen, question.entry)
         if done and question.name.startswith(CONNECTIONS):
             self.engine.watch.committed(task, question)
         elif done and question.name.startswith(NOTICES):
             self.engine.watch.news.committed(task, question)
         return done
+
+    def _rekey(self, task: Task, question: Rekey) -> bytes:
+        if self.spells and self._under(task, _UNWRITABLE):
+            raise self._down(task, "the store cannot be written")
+        engine, keys = self.engine, task.replica.keys
+        if question.kind == "renew":
+            engine.world.resealed = (b"", 0.0)
+            return keys.renew()
+        keys.retire(question.old)
+        engine.seen["keys retired"] += len(question.old)
+        readable(engine.world.store, engine.world.all_names(), engine.now + task.replica.skew)
+        return b""
 
     def _note(self, task: Task, question: Note) -> None:
         if self.spells and self._under(task, _UNLOGGED):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulation.answers import Join
 from simulation.house import CALLBACK, Task, moment, redirect
+from simulation.keys import quietly, resealing, retiring
 from simulation.knowledge import Violation
 from simulation.telling import carry
 from valetkey.effects import sleep
@@ -32,7 +33,7 @@ RESOURCE: Final = "https://other.test"
 
 def get(engine: Engine, task: Task, demand: Demand) -> Script:
     """Get a token: at once if there is a fresh one, else by the refresh that all callers of this replica share."""
-    desk = engine.world.desk
+    desk = task.replica.desk
     task.part = demand.part
     served = yield from renew.peek(desk, task.place, demand)
     if served is None:
@@ -47,7 +48,7 @@ def obtained(engine: Engine, flight: Task, demand: Demand) -> Script:
     """Bring home what was spilled, then obtain: what Keeper._obtained does."""
     flight.part = demand.part
     yield from brought_home(engine, flight)
-    return (yield from renew.obtain(engine.world.desk, flight.place, demand))
+    return (yield from renew.obtain(flight.replica.desk, flight.place, demand))
 
 
 def brought_home(engine: Engine, task: Task) -> Script:
@@ -55,7 +56,9 @@ def brought_home(engine: Engine, task: Task) -> Script:
     folder = task.replica.folder
     for record, entry in list(folder.items()):
         with suppress(ValetkeyError):
-            if (yield from recover.recover(engine.world.desk, record, entry)):
+            if quietly(task.replica.keys, entry) is None:
+                continue
+            if (yield from recover.recover(task.replica.desk, record, entry)):
                 folder.pop(record, None)
                 engine.watch.came_home(task, record, entry)
 
@@ -89,10 +92,10 @@ def _connect(engine: Engine, task: Task, *, twice: bool = False) -> Script:
     world = engine.world
     wish = Wish(scopes=(task.place,))
     if world.places[task.place].machine:
-        plan = connect.connect_machine(world.desk, task.place, wish, "client_credentials")
+        plan = connect.connect_machine(task.replica.desk, task.place, wish, "client_credentials")
         return (yield Join(("machine", task.caller), "machine", lambda _: plan))
     binding = Secret(f"binding of {task.caller}")
-    started = yield from connect.begin(world.desk, task.place, wish, redirect_uri=CALLBACK, binding=binding)
+    started = yield from connect.begin(task.replica.desk, task.place, wish, redirect_uri=CALLBACK, binding=binding)
     yield from sleep(2.0 + (task.draw() & 7))
     answer = redirect(started.url, world.provider(task.place).consent(task.place, engine.now))
     if twice:
@@ -103,7 +106,7 @@ def _connect(engine: Engine, task: Task, *, twice: bool = False) -> Script:
 
 
 def _finish(engine: Engine, task: Task, answer: Secret, binding: Secret) -> Script:
-    plan = connect.finish(engine.world.desk, answer, binding=binding)
+    plan = connect.finish(task.replica.desk, answer, binding=binding)
     return (yield Join(("finish", object()), "finish", lambda _: plan))
 
 
@@ -113,7 +116,7 @@ def _twice(engine: Engine, task: Task) -> Script:
 
 def _device(engine: Engine, task: Task) -> Script:
     """Connect by a code that is typed elsewhere."""
-    desk = engine.world.desk
+    desk = task.replica.desk
     started = yield from device.begin_device(desk, task.place, Wish(scopes=(task.place,)))
     plan = device.finish_device(desk, started)
     return (yield Join(("device", task.caller), "polling", lambda _: plan))
@@ -121,12 +124,12 @@ def _device(engine: Engine, task: Task) -> Script:
 
 def _disconnect(engine: Engine, task: Task) -> Script:
     force = task.draw() & 3 == 0
-    plan = disconnect.disconnect(engine.world.desk, task.place, force=force)
+    plan = disconnect.disconnect(task.replica.desk, task.place, force=force)
     return (yield Join(("disconnect", task.place), "disconnect", lambda _: plan))
 
 
 def _revoke(engine: Engine, task: Task) -> Script:
-    return (yield from disconnect.mark_revoked(engine.world.desk, task.place))
+    return (yield from disconnect.mark_revoked(task.replica.desk, task.place))
 
 
 def _sweep(engine: Engine, task: Task) -> Script:
@@ -141,7 +144,7 @@ def _sweep(engine: Engine, task: Task) -> Script:
 def _keep(engine: Engine, task: Task) -> Script:
     """Do what the refresher does when a connection falls due: tend it, then carry the news there is (refresher.py)."""
     yield from brought_home(engine, task)
-    tended = yield Join(("keep", task.place), "keep", lambda _: tend(engine.world.desk, task.place))
+    tended = yield Join(("keep", task.place), "keep", lambda _: tend(task.replica.desk, task.place))
     yield from carry(engine, task)
     return tended
 
@@ -159,4 +162,6 @@ SCRIPTS: Final[dict[str, Callable[[Engine, Task], Script]]] = {
     "sweep": _sweep,
     "keep": _keep,
     "carry": carry,
+    "reseal": resealing,
+    "retire": retiring,
 }

@@ -38,7 +38,7 @@ class Engine:
         self.now = self.world.start
         self.steps = 0
         self.tasks: list[Task] = []
-        self.replicas = [Replica(number, self.world) for number in range(REPLICAS)]
+        self.replicas = [Replica(number, self.world, lambda: self.now) for number in range(REPLICAS)]
         self.watch = Watch(self)
         self.answers = Answers(self)
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -232,6 +232,7 @@ class Engine:
         replica.tasks.clear()
         replica.flights.clear()
         replica.secrets.clear()
+        replica.opened = False
         replica.down_until = self.now + seconds
         self.push(replica.down_until, self._starts, replica)
 
@@ -241,6 +242,8 @@ class Engine:
 
     def start(self, replica: Replica) -> None:
         """Let a replica begin as a new process does: by bringing home what was spilled."""
+        if not replica.opened:
+            replica.open()
         task = self.task(replica, -1 - replica.number, "start", "")
         task.plan = at_start(self, task)
         self.go(task)

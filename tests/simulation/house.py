@@ -5,27 +5,28 @@ What may not be here: what happens in it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from simulation.keys import KEK, Observer, live
 from simulation.manners import MANNERS, described
 from simulation.provider import ModelProvider
 from simulation.scenario import Hit, Place, Scenario
 from valetkey.effects import Effect, Load, Luck, Note, Now, Plan, Resolve, Resolved, Send, Sleep, Spilled, Swap
-from valetkey.errors import VaultDamaged
 from valetkey.oauth.client import Client
 from valetkey.providers.schema import Provider
 from valetkey.run import run
 from valetkey.values import Entry, Secret
+from valetkey.vault import names
 from valetkey.vault.connect import Wish, begin, connect_machine, finish
 from valetkey.vault.desk import Desk
+from valetkey.vault.keyring import Keyring
+from valetkey.vault.livekeys import KeyedStore
 from valetkey.vault.notices import Listener, add_listener
 from valetkey.vault.records import App
 from valetkey.vault.registry import add_app
-from valetkey.vault.seal import Sealer
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.webhook import new_secret
 
@@ -35,19 +36,6 @@ START: Final = 1_772_366_400.0
 CALLBACK: Final = "http://127.0.0.1:7777/callback"
 _MASK: Final = (1 << 64) - 1
 _SECRET: Final = new_secret(bytes(32))
-
-
-class PlainSealer:
-    """Stand in for AES-GCM where its cost would be most of the run: binds a box to its name, and hides nothing."""
-
-    def seal(self, name: str, plain: bytes) -> bytes:
-        return name.encode() + b"\0" + plain
-
-    def open(self, name: str, box: bytes) -> bytes:
-        head = name.encode() + b"\0"
-        if not box.startswith(head):
-            raise VaultDamaged(f"record {name} does not open")
-        return box[len(head) :]
 
 
 @dataclass(frozen=True)
@@ -87,8 +75,12 @@ class World:
     def __init__(self, scenario: Scenario) -> None:
         self.start = START
         self.store = MemoryStore()
-        sealer: Any = Sealer({b"key1": os.urandom(32)}, b"key1") if scenario.sealed else PlainSealer()
-        self.desk = QuickDesk(sealer)
+        self.store.swap(names.KEYRING, 0, Entry("keyring", Keyring.create(START).wrapped(KEK)))
+        self.sealed = scenario.sealed
+        observer: Any = Observer(self.store, sealed=scenario.sealed)
+        self.desk = QuickDesk(observer)
+        self.resealed = (b"", 0.0)
+        self.resealed_at = 0.0
         self.places = {place.name: place for place in scenario.places}
         self.providers: dict[str, ModelProvider] = {}
         self.folder: dict[str, Entry] = {}
@@ -105,6 +97,10 @@ class World:
     def provider(self, place: str) -> ModelProvider:
         """Return the provider of a connection."""
         return self.providers[place.partition("/")[0]]
+
+    def all_names(self) -> list[str]:
+        """Return the names of all records but the keyring."""
+        return [name for name in self.store.names("", "", 10_000) if name != names.KEYRING]
 
     def _register(self, place: Place) -> None:
         manner = MANNERS[place.manner]
@@ -222,14 +218,24 @@ class Task:
 class Replica:
     """Be one process: what it holds in memory is gone with a crash; its spill folder stays."""
 
-    def __init__(self, number: int, world: World) -> None:
+    def __init__(self, number: int, world: World, tick: Callable[[], float]) -> None:
         self.number = number
+        self.world = world
+        self.tick = tick
+        self.open()
         self.tasks: list[Task] = []
         self.flights: dict[Hashable, Task] = {}
         self.down_until = 0.0
         self.skew = 0.0
         self.folder: dict[str, Entry] = world.folder if world.shared else {}
         self.secrets: dict[str, tuple[float, Secret]] = {}
+
+    def open(self) -> None:
+        """Open the vault, as a process does that begins."""
+        self.keys = live(self.world.store, sealed=self.world.sealed, tick=self.tick)
+        self.store = KeyedStore(self.world.store, self.keys)
+        self.desk = QuickDesk(self.keys.sealer)
+        self.opened = True
 
 
 def moment(seconds: float) -> datetime:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from unittest.mock import patch
 
 import msgspec
 
+from simulation import keys
 from simulation.engine import Engine
 from simulation.house import Task
 from simulation.play import Result, play_many
-from valetkey.effects import load, note, now, swap
+from valetkey.effects import load, note, now, sleep, swap
 from valetkey.errors import BadAnswer, GrantRefused, StoreUnavailable, Weather
 from valetkey.vault import judge, notices, recover, renew, saving, schedule
 from valetkey.vault.judge import Wait, token_of
+from valetkey.vault.livekeys import LiveKeys
 from valetkey.vault.records import Connection, Lease, owner_of
 
 
@@ -175,6 +177,19 @@ def _leave_with_all(engine: Engine, task: Task) -> None:
             del task.replica.flights[key]
 
 
+def _sealed_over(desk: Any, name: str) -> Any:
+    """Seal what was read anew, and write it over whatever is there by then."""
+    entry = yield from load(name)
+    if entry is None or name.startswith("pending/") or desk.sealer.is_current(entry.box):
+        return "current"
+    anew = replace(entry, box=desk.sealer.sealed_anew(name, entry.box))
+    yield from sleep(0.3)
+    newest = yield from load(name)
+    if newest is not None:
+        yield from swap(name, newest.version, anew)
+    return "sealed"
+
+
 MUTANTS: Final = (
     Mutant("no lease", "a claim keeps nobody out", ((renew, "Lease", lambda owner, _: Lease(owner, 0.0)),)),
     Mutant(
@@ -245,6 +260,16 @@ MUTANTS: Final = (
         ((notices, "CARRY_SECONDS", 0.0),),
     ),
     Mutant("expiry ignored", "a token is handed out after its end", ((judge, "_alive", _undying),)),
+    Mutant(
+        "unknown key is damage",
+        "a process does not look for the key of a record it cannot open",
+        ((LiveKeys, "known", lambda _, entry: entry),),
+    ),
+    Mutant(
+        "sealed over newer",
+        "a reseal writes what it has read over what was written meanwhile",
+        ((keys, "seal_anew", _sealed_over),),
+    ),
 )
 
 BY_NAME: Final = {mutant.name: mutant for mutant in MUTANTS}

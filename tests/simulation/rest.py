@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from simulation.callers import get, obtained
 from simulation.house import ROTATES, START
+from simulation.keys import readable
 from simulation.knowledge import Violation, refresh_of
 from simulation.telling import tell_all
 from valetkey.vault.judge import Demand
@@ -47,6 +48,7 @@ def come_to_rest(engine: Engine) -> None:
     for replica in engine.replicas:
         if replica.folder:
             raise Violation("no_rest", f"still spilled: {', '.join(replica.folder)}")
+    readable(engine.world.store, engine.world.all_names(), engine.now)
     tell_all(engine)
 
 
@@ -77,7 +79,7 @@ def _tend(engine: Engine, replica: Replica, place: str) -> None:
     task = engine.task(replica, -10 - replica.number, "keep", place)
     task.key = ("keep", place)
     replica.flights[task.key] = task
-    task.plan = tend(engine.world.desk, place)
+    task.plan = tend(replica.desk, place)
     engine.go(task)
     engine.run()
 

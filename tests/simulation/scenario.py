@@ -30,6 +30,9 @@ CALLERS: Final = {
 }
 """What callers want, and how often."""
 
+REKEYS: Final = ("reseal", "retire")
+"""What somebody does with the data keys, in one episode of seven."""
+
 HITS: Final = {
     "crash_before": 5,
     "crash_after": 9,
@@ -151,11 +154,13 @@ def generate(seed: int) -> Scenario:
     life = min(MANNERS[place.manner].access for place in places)
     bursts = sorted(_bursts(rng, life))
     callers = _callers(rng, places, bursts)
+    rekeyers, stalls = _rekeyers(random.Random(seed ^ 0x5EA1), places, bursts, len(callers))
+    callers += rekeyers
     calm = rng.random() < 0.1
     hits: tuple[Hit, ...] = ()
     spells: tuple[Spell, ...] = ()
     if not calm:
-        hits = tuple(_hit(rng, bursts, places) for _ in range(rng.choice((0, 1, 2, 3, 5, 8))))
+        hits = (*(_hit(rng, bursts, places) for _ in range(rng.choice((0, 1, 2, 3, 5, 8)))), *stalls)
         spells = tuple(_spell(rng, bursts, places) for _ in range(rng.choice((0, 0, 1, 2, 3))))
     return Scenario(
         seed=seed,
@@ -217,6 +222,31 @@ def _callers(rng: random.Random, places: tuple[Place, ...], bursts: list[float])
             )
             callers.append(caller)
     return callers
+
+
+def _rekeyers(
+    rng: random.Random, places: tuple[Place, ...], bursts: list[float], number: int
+) -> tuple[list[Caller], list[Hit]]:
+    """Return who changes the data keys, amid what the others do; drawn apart, so that a seed stays what it was.
+
+    And who stands still meanwhile, with something in his hands that is sealed with a key that may be retired by then.
+    """
+    callers: list[Caller] = []
+    stalls: list[Hit] = []
+    if rng.random() >= 1 / 7:
+        return callers, stalls
+    for _ in range(rng.choice((1, 1, 2))):
+        at = max(0.0, rng.choice(bursts) + rng.uniform(-2.0, 2.0))
+        replica = rng.randrange(REPLICAS)
+        after = [rng.choice((75.0, 110.0, 200.0, 400.0)) * rng.uniform(1.0, 1.2) for _ in range(rng.choice((0, 1, 2)))]
+        for kind, moment in (("reseal", at), *(("retire", at + later) for later in after)):
+            callers.append(Caller(number + len(callers) + 1, moment, replica, kind, places[0].name))
+            replica = rng.randrange(REPLICAS)
+        if rng.random() < 0.5:
+            stalls.append(
+                Hit("stall", at - 5.0, rng.choice(places).name, rng.randint(1, 10), rng.uniform(150.0, 500.0))
+            )
+    return callers, stalls
 
 
 def _hit(rng: random.Random, bursts: list[float], places: tuple[Place, ...]) -> Hit:

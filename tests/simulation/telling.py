@@ -96,7 +96,7 @@ def carry(engine: Engine, task: Task) -> Script:
 
 def carried(engine: Engine, task: Task, record: str, *, heard: bool = False) -> Script:
     """Take up one notice, deliver it, or not, and write down what became of it."""
-    desk = engine.world.desk
+    desk = task.replica.desk
     errand = yield from take(desk, record)
     if errand is None:
         return False

@@ -10,7 +10,7 @@ import pytest
 from simulation.knowledge import Violation
 from simulation.mutants import BY_NAME, MUTANTS, Mutant, caught, plant
 from simulation.play import episode_seed, play, play_many
-from simulation.scenario import CALLERS, HITS, SPELLS, generate
+from simulation.scenario import CALLERS, HITS, REKEYS, SPELLS, generate
 from simulation.shrink import shrink
 
 
@@ -19,7 +19,9 @@ def test_a_hundred_thousand_steps_violate_nothing_and_meet_every_fault():
     assert result.failed == []
     missed = [kind for kind in (*HITS, *SPELLS) if not result.seen[f"fault {kind}"]]
     assert missed == []
-    assert all(result.seen[f"{kind}: ok"] for kind in CALLERS)
+    assert all(result.seen[f"{kind}: ok"] for kind in (*CALLERS, *REKEYS))
+    assert all(result.seen[f"resealed {became}"] for became in ("sealed", "current", "held", "gone"))
+    assert result.seen["keys retired"]
     for reason in ("crashed_mid_refresh", "answer_lost", "server_error", "bad_answer", "invalid_grant"):
         assert result.seen[f"needs_reconnect {reason}"]
     assert result.seen["spilled"]

@@ -18,7 +18,7 @@ import os
 import struct
 import zlib
 from collections.abc import Collection
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import Final, NamedTuple, NoReturn, Protocol, TypeVar
 
 from valetkey.errors import VaultDamaged, VaultUnreadable, WrongKey
 from valetkey.vault.seal import ID_BYTES, KEY_BYTES, Sealer
@@ -28,6 +28,8 @@ DESCRIBED_VERSION: Final = 2
 _OUTER: Final = struct.Struct(">B8s8s")
 _LENGTH: Final = struct.Struct(">H")
 _CHECK: Final = struct.Struct(">I")
+S = TypeVar("S", bound=Sealer)
+
 _KEY: Final = struct.Struct(f">{ID_BYTES}s{KEY_BYTES}sd")
 
 
@@ -97,7 +99,11 @@ class Keyring:
 
     def sealer(self) -> Sealer:
         """Return what seals and opens the records."""
-        return Sealer(self._secrets(), self.current)
+        return self.taught(Sealer)
+
+    def taught(self, kind: type[S]) -> S:
+        """Return a sealer of a kind of one's own, with the keys of this keyring."""
+        return kind(self._secrets(), self.current)
 
     def teach(self, sealer: Sealer) -> None:
         """Let a sealer seal and open as this keyring does."""

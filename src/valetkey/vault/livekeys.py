@@ -52,10 +52,11 @@ class LiveKeys:
         kek: KeyEncryptionKey,
         *,
         again: Callable[[bytes], KeyEncryptionKey] | None = None,
+        sealer: Sealer | None = None,
         tick: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.sealer: Sealer = keyring.sealer()
+        self.sealer: Sealer = sealer or keyring.sealer()
         self.tell: Callable[[Event], None] = lambda _event: None
         self._store = store
         self._vault_id = keyring.vault_id
@@ -64,6 +65,7 @@ class LiveKeys:
         self._tick = tick
         self._clock = clock
         self._box = b""
+        self._keyring = keyring
         self._looked = tick()
         self._lock = threading.Lock()
 
@@ -114,8 +116,7 @@ class LiveKeys:
                     return before, False
                 box = keyring.wrapped(self._kek)
                 if self._store.swap(names.KEYRING, entry.version, replace(entry, box=box)):
-                    self._box = box
-                    keyring.teach(self.sealer)
+                    self._learn(box, keyring)
                     return keyring, True
         raise StoreUnavailable("others keep changing the keyring", fix="try again; nothing was changed")
 
@@ -156,14 +157,18 @@ class LiveKeys:
         entry = self._store.load(names.KEYRING)
         if entry is None or Head.of(entry.box).vault_id != self._vault_id:
             raise VaultDamaged("the keyring of this vault is gone", fix="restore the vault from a backup")
+        if entry.box == self._box:
+            return entry, self._keyring
         head = Head.of(entry.box)
         if head.kek_id != self._kek.key_id and self._again is not None:  # compared: fingerprints, in the clear
             self._kek = self._again(entry.box)
         keyring = Keyring.unwrapped(entry.box, self._kek)
-        if entry.box != self._box:
-            self._box = entry.box
-            keyring.teach(self.sealer)
+        self._learn(entry.box, keyring)
         return entry, keyring
+
+    def _learn(self, box: bytes, keyring: Keyring) -> None:
+        self._box, self._keyring = box, keyring
+        keyring.teach(self.sealer)
 
 
 class KeyedStore:
