@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from valetkey.effects import Plan, load, luck, note, now, send, sleep, spilled, swap
+from valetkey.effects import Load, Now, Plan, load, luck, note, now, send, sleep, spilled, swap
 from valetkey.errors import (
     BadAnswer,
     GrantRefused,
@@ -34,7 +35,7 @@ from valetkey.errors import (
 from valetkey.oauth.client import Client
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import Provider
-from valetkey.values import Scopes, Token
+from valetkey.values import Entry, Scopes, Token
 from valetkey.vault import names
 from valetkey.vault.asking import token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
@@ -126,8 +127,11 @@ def _came_home(desk: Desk, record: str) -> Plan[bool]:
 
 def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
     """Return a token if one can be handed out without a renewal; raises NotFound."""
-    connection = desk.connection(name, (yield from load(names.connection_record(name))))
-    verdict = judge(connection, (yield from now()).timestamp(), demand)
+    # Asked without the words of effects.py, whose generators cost as much as the decision: every token comes by here.
+    entry: Entry | None = yield Load(names.connection_record(name))
+    connection = desk.connection(name, entry)
+    moment: datetime = yield Now()
+    verdict = judge(connection, moment.timestamp(), demand)
     return verdict if isinstance(verdict, Serve) else None
 
 
