@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from valetkey.audit import verdicts
+from valetkey.audit.verdicts import Verdicts
 from valetkey.effects import Effect, Note, Now, Send, Sleep
 from valetkey.errors import InvalidInput, TokenRefused
 from valetkey.jose import Claims, Explanation, Key, KeySet, Policy, RemoteKeys, verified
@@ -108,7 +108,7 @@ class Verifier:
         self.keys = keys
         _check_issuer(policy, keys)
         self._world = _World(transport, audit)
-        self._audit = audit
+        self._audit = None if audit is None else Verdicts(audit)
         self._renewing = threading.Lock()
 
     def verify(self, token: str | bytes) -> Claims:
@@ -118,9 +118,9 @@ class Verifier:
         try:
             claims = self._verified(token)
         except TokenRefused as refusal:
-            self._audit.count(verdicts.refused(token, self.policy, refusal))
+            self._audit.refused(token, self.policy, refusal)
             raise
-        self._audit.count(verdicts.verified(token, claims))
+        self._audit.verified(token, claims)
         return claims
 
     def _verified(self, token: str | bytes) -> Claims:
@@ -169,7 +169,7 @@ class AsyncVerifier:
         self.keys = keys
         _check_issuer(policy, keys)
         self._world = _AsyncWorld(transport, audit)
-        self._audit = audit
+        self._audit = None if audit is None else Verdicts(audit)
         self._renewing: asyncio.Task[None] | None = None
 
     async def verify(self, token: str | bytes) -> Claims:
@@ -179,9 +179,9 @@ class AsyncVerifier:
         try:
             claims = await self._verified(token)
         except TokenRefused as refusal:
-            self._audit.count(verdicts.refused(token, self.policy, refusal))
+            self._audit.refused(token, self.policy, refusal)
             raise
-        self._audit.count(verdicts.verified(token, claims))
+        self._audit.verified(token, claims)
         return claims
 
     async def _verified(self, token: str | bytes) -> Claims:

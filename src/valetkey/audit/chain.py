@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -46,8 +45,12 @@ def first(vault_id: bytes, writer: str) -> Stand:
 
 def content(line: Line) -> bytes:
     """Return what is hashed of a line."""
-    whole = [line.writer, line.number, millis_of(line.at), line.actor, line.kind, line.subject, line.outcome]
-    return _encode([*whole, line.reason, line.detail, line.request, line.fingerprint])
+    return _content(line, line.writer, line.number)
+
+
+def _content(line: Line, writer: str, number: int) -> bytes:
+    whole = (writer, number, millis_of(line.at), line.actor, line.kind, line.subject, line.outcome)
+    return _encode((*whole, line.reason, line.detail, line.request, line.fingerprint))
 
 
 def hash_of(link: bytes, line: Line) -> bytes:
@@ -125,11 +128,10 @@ def chained(key: ChainKey, writer: str, stand: Stand, lines: list[Line]) -> tupl
     made: list[Line] = []
     for line in lines:
         number += 1
-        placed = replace(line, writer=writer, number=number)
-        hashed = hash_of(link, placed)
+        hashed = hashlib.sha256(link + _content(line, writer, number)).digest()
         signature = key.sign("line", hashed) if len(made) == len(lines) - 1 else b""
         link = link_of(hashed, signature)
-        made.append(replace(placed, hash=hashed, signature=signature))
+        made.append(line.placed(writer, number, hashed, signature))
     return made, Stand(number, link)
 
 

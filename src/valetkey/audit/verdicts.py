@@ -6,17 +6,28 @@ signing, verifying, and whole tokens in what is told.
 
 from __future__ import annotations
 
+import time
 from binascii import a2b_base64
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from valetkey.audit.who import WHO
 from valetkey.effects import Event
 from valetkey.errors import InvalidInput, TokenRefused
 from valetkey.jose.claims import Claims
 from valetkey.jose.policy import Policy
 from valetkey.jose.signing import TOKEN_LIMIT
 from valetkey.values import Secret
+
+if TYPE_CHECKING:
+    from valetkey.audit.recorder import Recorder
+
+HELD_SECONDS: Final = 1.0
+"""How long what counts a token is held on to: shorter than the log waits before it writes a count down."""
+
+HELD_MOST: Final = 4096
 
 
 def issued(token: str) -> Event:
@@ -46,6 +57,30 @@ def verified(token: str | bytes, claims: Claims) -> Event:
 def refused(token: str | bytes, policy: Policy, refusal: TokenRefused) -> Event:
     """Return that a token was not taken, and which check it failed; the issuer is the one it should have had."""
     return Event("jwt.refused", policy.issuer, "refused", refusal.reason, _detail(token, {}))
+
+
+class Verdicts:
+    """Tell a log of verdicts. A token that comes with every request is not looked at each time, only counted."""
+
+    def __init__(self, audit: Recorder) -> None:
+        self._audit = audit
+        self._held: dict[object, tuple[float, Callable[[], object]]] = {}
+
+    def verified(self, token: str | bytes, claims: Claims) -> None:
+        """Tell that a token was taken."""
+        held = self._held.get(token)
+        if held is not None and time.monotonic() < held[0] and WHO.get() is None:
+            held[1]()
+            return
+        use = self._audit.count(verified(token, claims))
+        if WHO.get() is None:  # else it is told on behalf of somebody, and not counted with what is nobody's
+            if len(self._held) >= HELD_MOST:
+                self._held.clear()
+            self._held[token] = (time.monotonic() + HELD_SECONDS, use)
+
+    def refused(self, token: str | bytes, policy: Policy, refusal: TokenRefused) -> None:
+        """Tell that a token was not taken, and why."""
+        self._audit.count(refused(token, policy, refusal))
 
 
 def _detail(token: object, told: dict[str, Any]) -> dict[str, str]:

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from valetkey.audit.ledger import Head, Query
 from valetkey.audit.line import Line, millis_of
 from valetkey.errors import StoreUnavailable
 from valetkey.vault.stores.rows import aware
 
 T = TypeVar("T")
+
+_encode: Final = msgspec.json.Encoder().encode
 
 LINE: Final = "at, actor, kind, subject, outcome, reason, detail, request, fingerprint, writer, number, hash, signature"
 HEAD: Final = "writer, ordinal, number, box, floor"
@@ -186,7 +190,7 @@ class SqlLedger:
 
 def written(line: Line) -> tuple[object, ...]:
     """Return a line as the columns of LINE."""
-    detail = json.dumps(dict(line.detail), ensure_ascii=False, separators=(",", ":"))
+    detail = _encode(dict(line.detail)).decode()
     told = (millis_of(line.at), line.actor, line.kind, line.subject, line.outcome, line.reason, detail)
     return (*told, line.request, line.fingerprint, line.writer, line.number, line.hash, line.signature)
 
