@@ -19,8 +19,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-pytest_plugins = ("managerkit", "postgreskit")
-"""Secret managers; a real PostgreSQL, for the store's contract and for the peers."""
+pytest_plugins = ("logkit", "managerkit", "postgreskit")
+"""Loud logs; secret managers; a real PostgreSQL, for the store's contract and for the peers."""
 
 LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 

@@ -35,10 +35,9 @@ def source(source, canary, api):
 
 
 @pytest.fixture
-def nowhere(caplog, canary):
-    """Turn every logger to DEBUG, those of the HTTP clients too; give an assertion that no token is in log or places."""
-    caplog.set_level(logging.DEBUG)
-    return lambda *places: canary.assert_absent(caplog.text, *places)
+def nowhere(loud, canary):
+    """Turn every logger to DEBUG, and what http.client prints; give an assertion that no token is in log or places."""
+    return lambda *places: canary.assert_absent(loud.text, *places)
 
 
 def test_no_log_and_no_request_in_a_history_holds_the_token(call, api, other, source, nowhere):
@@ -53,6 +52,14 @@ def test_no_log_of_the_short_form_holds_the_token(short, api, source, nowhere):
     assert short(source, "GET", api.url()).status == 200
     assert source.refreshes == 1
     nowhere()
+
+
+def test_a_recipe_that_logs_what_http_client_prints_shows_the_header_without_its_value(api, source, loud):
+    with for_requests.Session(for_requests.Adapter(source, source.name)) as session:
+        session.get(api.url())
+    sent = [record.getMessage() for record in loud.records if record.getMessage().startswith("send: ")]
+    assert len(sent) == 2
+    assert all("Authorization: …" in line for line in sent)
 
 
 def test_hooks_of_an_httpx_client_see_one_exchange_and_no_token(api, source, canary):

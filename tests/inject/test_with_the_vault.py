@@ -114,6 +114,23 @@ def test_a_grant_that_was_withdrawn_gives_the_apis_401_and_a_line_that_says_what
     assert "valetkey connect sandbox/alice" in said
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_no_log_of_any_library_holds_a_token_of_before_or_after_a_renewal_or_the_client_secret(
+    way, vault, sandbox, loud, canary
+):
+    canary.watch("client secret", sandbox.clients["sandbox-web"].secret.reveal())
+    for moment in ("before", "after"):
+        tokens = vault._connection(NAME).tokens
+        canary.watch(f"access token {moment}", tokens.access.reveal())
+        canary.watch(f"refresh token {moment}", tokens.refresh.reveal())
+        if moment == "before":
+            sandbox.expire_access_tokens()
+            assert way(vault, f"{sandbox.url}/api/whoami") == 200
+    assert (len(canary.secrets), sandbox.count("refresh_token", "ok")) == (5, 1)
+    assert loud.records
+    canary.assert_absent(loud.text)
+
+
 @pytest.mark.parametrize("way", PER_HOP)
 def test_a_redirect_from_the_api_to_another_host_does_not_take_the_token_along(way, vault, sandbox, other):
     assert way(vault, f"{sandbox.url}/api/redirect?status=307&to={other.url()}") == 200

@@ -280,3 +280,12 @@ def test_an_interrupt_passes_and_the_connection_is_not_used_again(serve, monkeyp
         monkeypatch.setattr(wire, "read_body", real)
         assert transport.send(Request("GET", server.url())).status == 200
     assert server.connections == 2
+
+
+def test_a_recipe_that_prints_what_http_client_sends_prints_nothing_of_ours(serve, send, canary, loud, capsys):
+    server = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    secret = canary.make("client secret")
+    headers = {"authorization": f"Basic {secret}"}
+    assert send(Request("POST", server.url(f"?token={secret}"), headers=headers, body=secret.encode())).status == 200
+    canary.assert_absent(loud.text, capsys.readouterr().out)
+    assert "send: " not in loud.text

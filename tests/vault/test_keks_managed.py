@@ -95,6 +95,16 @@ def test_a_sealed_server_is_no_wrong_key_and_leaves_a_rewrap_undone(place, small
     assert opens(place)
 
 
+def test_no_log_of_transit_holds_the_vaults_key_or_a_token(place, small, loud, canary):
+    canary.watch("token of the Vault", small.root)
+    rewrap(place, Target.of("transit:valetkey"))
+    place.key_path(b"").unlink()
+    assert opens(place)
+    canary.watch("the vault's key", base64.b64encode(kek_of(place, box_of(place), None).reveal()).decode())
+    assert "/v1/transit/decrypt/valetkey" in loud.text
+    canary.assert_absent(loud.text)
+
+
 # ── AWS KMS ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -136,6 +146,18 @@ def test_a_kms_key_that_is_not_there_changes_nothing(place, kms):
             place, Target.of("aws-kms:arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000")
         )
     assert box_of(place) == before
+
+
+def test_no_log_of_kms_holds_the_vaults_key_or_the_credentials(place, kms, loud, canary, monkeypatch):
+    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", canary.make("secret access key"))
+    monkeypatch.setenv("AWS_SESSION_TOKEN", canary.make("session token"))
+    rewrap(place, Target.of(f"aws-kms:{arn}"))
+    place.key_path(b"").unlink()
+    assert opens(place)
+    canary.watch("the vault's key", base64.b64encode(kek_of(place, box_of(place), None).reveal()).decode())
+    assert "TrentService.Decrypt" in loud.text
+    canary.assert_absent(loud.text)
 
 
 @pytest.mark.parametrize("text", ["aws-kms:", "aws-kms:alias/x", "transit:", "transit:a/../b", "transit:a b"])

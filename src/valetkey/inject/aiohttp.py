@@ -15,8 +15,10 @@ from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
+from valetkey.inject.quiet import OF_AIOHTTP
 from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import AsyncSource
+from valetkey.redaction import guard
 
 
 def middleware(source: AsyncSource, name: str) -> ClientMiddlewareType:
@@ -24,6 +26,7 @@ def middleware(source: AsyncSource, name: str) -> ClientMiddlewareType:
 
     Requests raise aiohttp's errors, and those of `Keeper.token` where there is no token to send.
     """
+    guard(OF_AIOHTTP)
     carrier = Carrier(name)
 
     async def carry(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:

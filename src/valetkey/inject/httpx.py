@@ -20,7 +20,7 @@ import httpx
 
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
-from valetkey.inject.quiet import hush_http2
+from valetkey.inject.quiet import hush_httpx
 from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
 from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import AsyncSource, Source
@@ -41,7 +41,7 @@ class Transport(httpx.BaseTransport):
     """
 
     def __init__(self, source: Source, name: str, inner: httpx.BaseTransport | None = None) -> None:
-        hush_http2()
+        hush_httpx()
         self._source = source
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.HTTPTransport()
@@ -94,7 +94,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     """Send through `inner` (default: httpx.AsyncHTTPTransport()); see Transport. asyncio only."""
 
     def __init__(self, source: AsyncSource, name: str, inner: httpx.AsyncBaseTransport | None = None) -> None:
-        hush_http2()
+        hush_httpx()
         self._source = source
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
@@ -154,7 +154,7 @@ class Auth(httpx.Auth):
     """
 
     def __init__(self, source: Source, async_source: AsyncSource, name: str) -> None:
-        hush_http2()
+        hush_httpx()
         self._source = source
         self._async_source = async_source
         self._carrier = Carrier(name)

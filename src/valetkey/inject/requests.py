@@ -23,9 +23,11 @@ from urllib3.exceptions import HTTPError
 
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
+from valetkey.inject.quiet import OF_REQUESTS
 from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
 from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import Source
+from valetkey.redaction import guard
 from valetkey.values import Secret
 from valetkey.vault.views import Credential
 
@@ -42,6 +44,7 @@ class Adapter(BaseAdapter):
 
     def __init__(self, source: Source, name: str, inner: BaseAdapter | None = None) -> None:
         super().__init__()
+        guard(OF_REQUESTS)
         self._source = source
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else HTTPAdapter()
@@ -110,6 +113,7 @@ class Auth(AuthBase):
     """
 
     def __init__(self, source: Source, name: str) -> None:
+        guard(OF_REQUESTS)
         self._source = source
         self._carrier = Carrier(name)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from valetkey.errors import Fact, InvalidInput, ValetkeyError
 from valetkey.managers.failures import refused, unavailable
+from valetkey.managers.quiet import HTTP, mask_logs
 from valetkey.values import Secret, Unpicklable, secure_url
 
 if TYPE_CHECKING:
@@ -273,6 +274,7 @@ def _client(settings: Settings) -> hvac.Client:
         import requests
     except ImportError:
         raise InvalidInput("a HashiCorp Vault needs the library hvac, which is not installed", fix=_EXTRA) from None
+    mask_logs(*HTTP)
     session = requests.Session()
     session.auth = _no_netrc
     session.verify = settings.ca_file or os.environ.get("SSL_CERT_FILE") or True

@@ -1,7 +1,8 @@
 """Keep secrets out of the debug logs of boto, which writes whole requests and answers there.
 
-Only while we ask: a program's own use of boto3 logs as before. hvac logs nothing, and urllib3 no headers and no bodies.
-What may not be here: loggers that show no secret.
+While we ask it is silent below INFO; whatever else it says, also to a program that uses boto3 itself, is masked. hvac
+logs nothing; urllib3 logs addresses, and `http.client` is where recipes lead the headers that Python prints: both are
+masked. What may not be here: what a secret looks like (redaction/).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Final
 _ASKING: Final[ContextVar[bool]] = ContextVar("valetkey.managers.quiet", default=False)
 
 LIBRARIES: Final = ("boto3", "botocore")
+
+HTTP: Final = ("urllib3", "requests", "http.client")
 
 
 @contextmanager
@@ -35,6 +38,14 @@ def hush() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in LIBRARIES:
             logging.getLogger(name).addFilter(_may_be_said)
+    mask_logs(*LIBRARIES, *HTTP)
+
+
+def mask_logs(*names: str) -> None:
+    """Let loggers of these libraries, which were imported before, mask what they say."""
+    from valetkey.redaction import guard  # late: most commands ask no manager, and need no masks
+
+    guard(names)
 
 
 def _may_be_said(record: logging.LogRecord) -> bool:

@@ -97,8 +97,12 @@ def install(*where: logging.Handler | logging.Logger) -> None:
 
 
 def guard(names: Iterable[str]) -> None:
-    """Let loggers of these names, and those below them that exist, mask what they say themselves."""
-    known = [name for name, one in logging.root.manager.loggerDict.items() if isinstance(one, logging.Logger)]
+    """Let loggers of these names, and those below them that exist, mask what they say themselves, to whatever handler.
+
+    Call it after the library was imported, which is when its loggers are made. Twice changes nothing.
+    """
+    # A copy, made at once: other threads import libraries, and make loggers, meanwhile.
+    known = [name for name, one in list(logging.root.manager.loggerDict.items()) if isinstance(one, logging.Logger)]
     for root in names:
         for name in {root, *(one for one in known if one.startswith(f"{root}."))}:
             _add(logging.getLogger(name))

@@ -33,7 +33,7 @@ _SCHEME: Final = re.compile(
 
 _STRONG: Final = (
     r"secret|secret_?string|secret_?binary|tokens?|password|passwd|passphrase|private_?key|api_?key|access_?key"
-    r"|assertion|code_verifier|device_code|session_?(?:id|key)|credentials?|plaintext|role_?id|client_?proof"
+    r"|assertion|code_verifier|device_code|session_?(?:id|key)|credentials?|plaintext|role_?id|secret_id|client_?proof"
 )
 _WEAK: Final = r"code|state|key|session|sid|sig|signature|user_code|nonce|jwt"
 

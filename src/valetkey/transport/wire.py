@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 65_536
 
+NOT_PRINTED: Final = 0
+"""Our `debuglevel`. The recipe `http.client.HTTPConnection.debuglevel = 1` lets Python print every request, secrets and
+all, to standard output; it sets the class above ours."""
+
 NOT_PUBLIC: Final = (
     "its name has an address that is loopback, private or reserved",
     "for a server inside your network, allow private addresses where you name it",
@@ -116,12 +120,16 @@ def _open(info: Info, seconds: float) -> TimedSocket:
 class PlainConnection(HTTPConnection):
     """Be a connection without TLS, to this machine."""
 
+    debuglevel = NOT_PRINTED
+
     def _new_conn(self) -> socket.socket:
         return dial(self._dns_host, self.port)
 
 
 class TlsConnection(HTTPSConnection):
     """Be a connection with TLS, straight or through a proxy's tunnel."""
+
+    debuglevel = NOT_PRINTED
 
     def _new_conn(self) -> socket.socket:
         return dial(self._dns_host, self.port)
