@@ -57,6 +57,18 @@ ABOUT = {
     "Removing an app": "Whether it is gone.",
     "Adding who listens": "Whether it is there.",
     "Removing who listens": "Whether it is gone.",
+    "Staging a client secret": "What the next caller gets, and whether the secret stands beside the one in use.",
+    "Trying a staged secret": "What the next caller gets, with the secret in use, and whether the trial was written "
+    "down. A trial is a refresh, and no safer than one.",
+    "Promoting a staged secret": "What the next caller gets, and which of the two is used. Both are held, always.",
+    "Rolling back to the previous secret": "The same.",
+    "Forgetting a secret": "What the next caller gets, and whether the secret is gone.",
+    "Forgetting a secret that has ended": "What the next caller gets, and whether the schedule has forgotten it.",
+    "A refresh that turns to the other secret": "What the next caller gets, and which secret is used then. The "
+    "provider has ended the old one, and says `invalid_client`.",
+    "Beginning to publish": "Whether it is there.",
+    "Writing a token where it is published": "How often it was written. It is written while we wait for the answer.",
+    "Publishing no more": "Whether it is gone, and what stands where programs read.",
 }
 
 

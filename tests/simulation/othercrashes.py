@@ -13,6 +13,8 @@ import msgspec
 
 from simulation.crashes import CASES, FORCE, LATER, Case, Plan, instant, name_of, next_token, start_anew, wish
 from simulation.house import CALLBACK, START, World, redirect
+from simulation.publishedcrashes import PUBLISHED
+from simulation.secretcrashes import SECRETS
 from valetkey.effects import sleep
 from valetkey.errors import AlreadyExists, ConnectionUnusable, NotFound, Revoked, ValetkeyError
 from valetkey.run import run
@@ -292,4 +294,4 @@ OTHERS: Final = (
     ),
 )
 
-ALL: Final = (*CASES, *OTHERS)
+ALL: Final = (*CASES, *OTHERS, *SECRETS, *PUBLISHED)

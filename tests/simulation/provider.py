@@ -82,6 +82,7 @@ class ModelProvider:
     )  # and the time from which a code can be redeemed
     reused: Callable[[RefreshToken], None] = lambda _: None  # told before a refresh token is spent once more
     machines: dict[str, Grant] = field(default_factory=dict)
+    secrets: set[str] | None = None  # those of the client that are taken; None: whatever it says
 
     def consent(self, connection: str, now: float, *, ready_at: float = 0.0, kind: str = "code") -> str:
         """Let a person allow a connection; return the code."""
@@ -119,6 +120,8 @@ class ModelProvider:
     # ── the token endpoint ────────────────────────────────────────────────────────────────────────────────────
 
     def _token(self, form: dict[str, str], now: float) -> dict[str, object]:
+        if self.secrets is not None and form.get("client_secret") not in self.secrets:
+            raise NoSuchGrant("invalid_client")  # before it looks at the grant (RFC 6749 section 5.2)
         kind = form["grant_type"]
         part = f"resource={form['resource']}" if "resource" in form else ""
         if kind == "client_credentials":

@@ -11,7 +11,19 @@ import pytest
 from simulation.crashes import Crash, crashes, uncrashed
 from simulation.manners import MANNERS
 from simulation.othercrashes import ALL
-from valetkey.vault import connect, disconnect, notices, recover, registry, renew, saving, schedule
+from valetkey.vault import (
+    connect,
+    disconnect,
+    notices,
+    proving,
+    publishing,
+    recover,
+    registry,
+    renew,
+    rotation,
+    saving,
+    schedule,
+)
 
 BY_NAME = {case.name: case for case in ALL}
 
@@ -93,10 +105,64 @@ def test_the_other_refreshes_lose_no_more_than_a_callers(name, told, manner):
         ("Removing an app", {"gone when it is done again", "gone"}),
         ("Adding who listens", {"there when it is done again", "there"}),
         ("Removing who listens", {"gone when it is done again", "gone"}),
+        ("Beginning to publish", {"there when it is done again", "there"}),
+        ("Writing a token where it is published", {"written once", "written twice, the same"}),
+        (
+            "Publishing no more",
+            {"gone when it is done again", "gone; the last token stands there until it ends", "gone"},
+        ),
     ],
 )
 def test_what_was_broken_off_is_done_at_the_latest_when_it_is_done_again(name, seen):
     assert {crash.seen for crash in crashed(name, "strict_family")} == seen
+
+
+USED = {"old": "the old one is used, the new one staged", "new": "the new one is used, the old one kept"}
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("Staging a client secret", "staged when it is done again", "staged"),
+        ("Promoting a staged secret", f"{USED['old']} until it is done again", USED["new"]),
+        ("Rolling back to the previous secret", f"{USED['new']} until it is done again", USED["old"]),
+        ("Forgetting a secret", "forgotten when it is done again", "forgotten"),
+        ("Forgetting a secret that has ended", "forgotten at the next look", "forgotten"),
+    ],
+)
+def test_each_step_of_changing_a_secret_is_done_or_not_done_and_costs_nobody_a_token(name, before, after, manner):
+    found = crashed(name, manner)
+    swapped = next(n for n, crash in enumerate(found) if where(crash) == ("swap the app", True))
+    assert [crash.seen for crash in found] == [
+        f"a token; {before if n < swapped else after}" for n in range(len(found))
+    ]
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_trial_loses_no_more_than_a_refresh_and_counts_only_once_it_is_written_down(manner):
+    refreshed = {where(crash): crash.seen for crash in crashed("A refresh", manner)}
+    found = crashed("Trying a staged secret", manner)
+    sent = next(n for n, crash in enumerate(found) if where(crash) == ("send to the token endpoint", True))
+    saved = next(n for n, crash in enumerate(found) if where(crash) == ("swap the connection", True) and n > sent)
+    noted = next(n for n, crash in enumerate(found) if where(crash) == ("swap the app", True))
+    assert refreshed["send to the token endpoint", True] == found[sent].seen.partition(";")[0]
+    for n, crash in enumerate(found):
+        lost = manner in STRICT and sent <= n < saved
+        token = "reconnect: `crashed_mid_refresh`" if lost else "a token"
+        assert crash.seen == f"{token}; {'it may be promoted' if n >= noted else 'to be tried again'}"
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_refresh_that_turns_to_the_other_secret_loses_only_the_answer_that_nobody_saved(manner):
+    found = crashed("A refresh that turns to the other secret", manner)
+    (_, sent) = (n for n, crash in enumerate(found) if where(crash) == ("send to the token endpoint", True))
+    saved = next(n for n, crash in enumerate(found) if where(crash) == ("swap the connection", True) and n > sent)
+    for n, crash in enumerate(found):
+        lost = manner in STRICT and sent <= n < saved
+        assert crash.seen == (
+            f"reconnect: `crashed_mid_refresh`; {USED['old']}" if lost else f"a token; {USED['new']}"
+        ), "the refused first request spent nothing"
 
 
 def test_every_question_is_crashed_at_before_and_after():
@@ -110,6 +176,7 @@ def test_every_plan_that_may_be_run_is_crashed_in():
     """Plans are what the keeper, the refresher and the command line run; each public one is part of a case."""
     begun = {"connect": connect, "disconnect": disconnect, "notices": notices, "registry": registry, "renew": renew}
     begun |= {"recover": recover, "schedule": schedule, "saving": saving}
+    begun |= {"rotation": rotation, "proving": proving, "publishing": publishing}
     public = {
         name
         for module in begun.values()

@@ -84,3 +84,12 @@ def test_a_code_is_good_once_and_a_revoked_grant_is_dead():
     ask(provider, 2.0, url="/revoke", token="RT1.g1")
     assert refresh(provider, "RT1.g1", 3.0) == "invalid_grant"
     assert provider.grants[0].death == "disconnect"
+
+
+def test_a_client_whose_secret_is_not_taken_is_refused_and_spends_nothing():
+    provider = connected("strict_family")
+    provider.secrets = {"new"}
+    old, new = ({"grant_type": "refresh_token", "refresh_token": "RT1.g1", "client_secret": s} for s in ("old", "new"))
+    assert ask(provider, 10.0, **old) == "invalid_client"
+    assert refresh(provider, "RT1.g1", 10.0) == "invalid_client"
+    assert ask(provider, 10.0, **new) == "RT2.g1"
