@@ -15,8 +15,10 @@ import valetkey
 from valetkey.audit.line import Line
 from valetkey.effects import Event
 from valetkey.errors import ValetkeyError
+from valetkey.transport.sync import Transport
 from valetkey.values import Secret
 from valetkey.vault import auditing, world
+from valetkey.vault.appsecret import NewSecret
 from vaultkit import connect, expire, lines_of, sandbox_app
 
 pytestmark = pytest.mark.network
@@ -173,3 +175,48 @@ def test_a_line_that_cannot_be_written_stops_what_must_not_happen_unseen(sandbox
     assert sandbox.count("refresh_token") == before
     assert vault.refresh("sb/alice").reveal()
     assert msgspec.json.encode([line.to_dict() for line in vault.events()])
+
+
+def _trial(vault, sandbox):
+    vault.app_secret("sb").trial("sb/alice")
+
+
+OBTAINING = {
+    "renewing": lambda vault, _: vault.refresh("sb/alice"),
+    "a token that has ended": lambda vault, _: vault.token("sb/alice"),
+    "another target": lambda vault, _: vault.token("sb/alice", resource="https://api.example"),
+    "a link": lambda vault, _: vault.begin("sb/new", redirect_uri="http://127.0.0.1:7/cb", binding=Secret("b" * 20)),
+    "a device": lambda vault, _: vault.begin_device("sb/tv"),
+    "a machine": lambda vault, _: vault.connect_machine("ci/one", "client_credentials"),
+    "a trial": _trial,
+    "the schedule": lambda vault, _: vault.keep(once=True),
+}
+
+
+@pytest.mark.parametrize("way", OBTAINING)
+def test_with_a_log_that_cannot_be_written_nothing_is_obtained(sandbox_vault, monkeypatch, way):
+    """The guarantee of docs/audit.md: what announces a request for a token is durable before the request is sent."""
+    vault, sandbox = sandbox_vault
+    monkeypatch.setattr(world, "time", SimpleNamespace(sleep=lambda _: None))
+    vault.add_app(sandbox_app(sandbox, "sandbox-machine", "ci"))
+    vault.app_secret("sb").stage(NewSecret(secret=sandbox.add_secret("sandbox-web")))
+    expire(vault, "sb/alice")
+    sent = []
+    send = Transport.send
+    monkeypatch.setattr(Transport, "send", lambda self, request: sent.append(request) or send(self, request))
+
+    def full(*_):
+        raise valetkey.errors.StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as down:
+        down.setattr(type(vault._world.store.ledger), "append", full)
+        try:
+            OBTAINING[way](vault, sandbox)
+        except valetkey.errors.StoreUnavailable:
+            failed = True
+        else:
+            failed = way == "the schedule"  # which writes down that it could not, and goes on
+    assert failed
+    assert sent == []
+    OBTAINING[way](vault, sandbox)
+    assert sent or way == "a link", "with a log that can be written it is obtained: the test would see it"

@@ -200,3 +200,13 @@ def test_who_is_on_the_way_back_is_let_in_before_the_server_ends(running, person
     waiting.join(30)
     assert landed == [303]
     assert running.vault.connection("sandbox/alice").state == "active"
+
+
+def test_the_log_says_in_which_request_a_connection_was_made(running, person):
+    person.press("/connect/sandbox-machine/ci")
+    posted = person.answers[-1]
+    made = [line for line in running.vault.events() if line.subject == "sandbox-machine/ci"]
+    assert [line.kind for line in made] == ["connect.started", "connection.created"]
+    assert {line.request for line in made} == {posted.headers["x-request-id"]}
+    other = person.get("/done").headers["x-request-id"]
+    assert other != posted.headers["x-request-id"]

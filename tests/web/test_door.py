@@ -125,7 +125,7 @@ def test_health_is_open_and_names_nobody(guarded, stranger):
 
 
 @pytest.mark.network
-def test_who_has_the_key_comes_in(stranger):
+def test_who_has_the_key_comes_in(stranger, guarded):
     page = stranger.get("/enter")
     browser = cookies_of(page)
     assert list(browser) == ["__Host-valetkey-browser"]
@@ -139,6 +139,11 @@ def test_who_has_the_key_comes_in(stranger):
     assert "Connections" in stranger.get("/", headers=bring(**browser, **operator)).text
     assert stranger.get("/", headers=bring(**operator)).headers["location"] == "/enter", "the proof is for one browser"
     assert KEY.reveal() not in page.text + wrong.text + right.text + str(operator)
+    refused, entered = [line for line in guarded.vault.events() if line.kind.startswith("operator.")]
+    assert (refused.kind, refused.outcome, refused.reason) == ("operator.refused", "refused", "wrong_key")
+    assert (entered.kind, entered.outcome, entered.detail) == ("operator.entered", "ok", {"way": "key"})
+    assert [refused.request, entered.request] == [wrong.headers["x-request-id"], right.headers["x-request-id"]]
+    assert KEY.reveal() not in repr([refused, entered])
 
 
 PAGE_OF_NODE = """

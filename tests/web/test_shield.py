@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 
@@ -97,6 +98,7 @@ async def test_the_log_has_neither_query_nor_control_characters(caplog):
     await ask(LOOPBACK, "127.0.0.1", path="/a\nfake line\x1b[31m" + "x" * 5000)
     first, second = caplog.messages
     assert first.startswith("GET /callback 200 ")
+    assert re.fullmatch(r"GET /callback 200 [0-9]+ ms [0-9a-f]{16}", first)
     assert "secret-code" not in caplog.text
     assert "\n" not in second
     assert "\x1b" not in second

@@ -73,6 +73,9 @@ KINDS: Final[dict[str, Kind]] = {
     "jwt.issued": _noted("issuer", "a token was signed; durable before it is given away"),
     "jwt.verified": Kind("counted", "issuer", "a token was taken"),
     "jwt.refused": Kind("counted", "issuer", "a token was not taken, and which check it failed"),
+    # the server
+    "operator.entered": Kind("told", "server", "somebody opened the pages with the operator's key or an entry link"),
+    "operator.refused": Kind("told", "server", "somebody tried to, with a wrong key or a link that is used up"),
     # the vault itself
     "vault.created": _noted("vault", "the vault was made"),
     "vault.kit_made": _noted("vault", "the vault's key was shown as a recovery kit"),

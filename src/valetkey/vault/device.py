@@ -48,8 +48,12 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
         )
     asked = wish.asked(app, tuple(provider.scopes))
     extra = {**asked.extra, **({"audience": asked.audience} if asked.audience else {})}
-    shown = yield from proven(desk, app, provider, lambda _, client: _authorized(client, asked.scopes, extra))
     yield from note("connect.started", name)
+    try:
+        shown = yield from proven(desk, app, provider, lambda _, client: _authorized(client, asked.scopes, extra))
+    except ValetkeyError as refusal:
+        yield from note("connect.refused", name, "refused", refusal.code)
+        raise
     return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
 
 

@@ -15,6 +15,7 @@ import litestar
 from litestar import MediaType, Response, get, post, route
 from litestar.exceptions import NotAuthorizedException
 
+from valetkey.effects import Event
 from valetkey.errors import CallbackRefused, InvalidInput, NotFound, ValetkeyError
 from valetkey.library import AsyncVault
 from valetkey.values import Scopes, Secret
@@ -215,8 +216,11 @@ async def open_door(request: Request) -> Response[str]:
     """Let in who has the key, or an entry link that is still good."""
     site = site_of(request)
     browser, form = await _own_form(request, site, again="/enter")
+    way = "link" if form.get("link") else "key"
     if not site.door.opens(form.get("link") or form.get("key", "")):
+        site.vault.sync.recorder.tell(Event("operator.refused", "server", "refused", f"wrong_{way}"))
         return page("enter.html", site.public_url, status=403, csrf=form_token(browser), wrong=True)
+    site.vault.sync.recorder.tell(Event("operator.entered", "server", detail={"way": way}))
     return _see_other("/", cookie_header(site.public_url, site.door.session(browser), "operator"))
 
 

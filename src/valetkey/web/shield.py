@@ -7,11 +7,13 @@ What may not be here: cookies, pages, the vault.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
+from valetkey.audit.who import acting
 from valetkey.values import is_loopback
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -53,22 +55,24 @@ class Shield:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 500
+        began, status, number = time.monotonic(), 500, secrets.token_hex(8)
 
         async def carrying(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 said = {name.lower() for name, _value in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in self._carried if pair[0] not in said)]
+                carried = (*self._carried, (b"x-request-id", number.encode()))
+                message["headers"] = [*message["headers"], *(pair for pair in carried if pair[0] not in said)]
             await send(message)
 
         try:
-            await self._answer(scope, receive, carrying)
+            with acting(request=number):  # what comes of it says so in the audit log
+                await self._answer(scope, receive, carrying)
         finally:
             took = (time.monotonic() - began) * 1000
             path = quote(scope["path"][:PATH_SHOWN], safe="/@+:")
-            ACCESS.info("%s %s %d %.0f ms", scope["method"][:10], path, status, took)
+            ACCESS.info("%s %s %d %.0f ms %s", scope["method"][:10], path, status, took, number)
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         host = asked_host(scope["headers"])
