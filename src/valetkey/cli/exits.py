@@ -32,6 +32,7 @@ EXIT_CODES: Final = {
 UNEXPECTED: Final = 1
 USAGE: Final = 2
 WAIT: Final = 6
+DAMAGED: Final = 7
 REFUSED: Final = 8
 INTERRUPTED: Final = 130
 

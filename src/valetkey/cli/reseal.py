@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from valetkey.cli.base import Command, Session
+from valetkey.cli.exits import DAMAGED, WAIT
 from valetkey.cli.show import out_json, say
 from valetkey.cli.vaultplace import Progress, given_of, place_of
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from valetkey.vault.world import VaultWorld
 
 NAMED: Final = 20
-
-EXIT_LEFT: Final = 7
-"""As for a VaultError: something is left to be done."""
 
 
 @click.command(cls=Command)
@@ -46,7 +44,7 @@ def reseal(session: Session, *, retiring: bool) -> None:
         done = seal_anew(desk, world, progress=progress)
     _say_done(session, place, done)
     if done.held or done.damaged:
-        raise SystemExit(EXIT_LEFT)
+        raise click.exceptions.Exit(DAMAGED if done.damaged else WAIT)
 
 
 @contextmanager
