@@ -62,11 +62,20 @@ class Client:
 
 @dataclass(frozen=True)
 class Oidc:
-    """Be a running oidc-provider. `clients` maps each client's id to what it needs to log in."""
+    """Be a running oidc-provider. `clients` maps each client's id to what it needs to log in.
+
+    `take("web-changing", "one", "two")` lets it take these secrets of that client from now on, and no other.
+    """
 
     issuer: str
     clients: dict[str, Client]
     log: Path
+    secrets: Path
+
+    def take(self, client_id: str, *taken: str) -> None:
+        new = self.secrets.with_suffix(".new")
+        new.write_text(json.dumps(json.loads(self.secrets.read_text()) | {client_id: taken}))
+        new.replace(self.secrets)
 
     authorize = property(lambda self: f"{self.issuer}/auth")
     token = property(lambda self: f"{self.issuer}/token")
@@ -76,8 +85,9 @@ class Oidc:
     jwks = property(lambda self: f"{self.issuer}/jwks")
 
 
+NAMES = ("web", "web-static", "web-changing", "web-exact", "m2m")
 BUILT_IN = [  # the clients of oidc.mjs
-    *(Client(name, "client_secret_basic", f"{name}-secret") for name in ("web", "web-static", "web-exact", "m2m")),
+    *(Client(name, "client_secret_basic", f"{name}-secret") for name in NAMES),
     *(Client(name, "client_secret_post", f"{name}-secret") for name in ("web-post", "m2m-post")),
     Client("m2m odd:id", "client_secret_basic", "per%cent + plus/colon:&="),
     Client("cli", "none"),
@@ -129,8 +139,11 @@ def start_oidc(
     def start(*, access_token_ttl: int = 60, port: int = 0) -> Oidc:
         place = tmp_path_factory.mktemp("oidc")
         clients_file, log = place / "clients.json", place / "oidc.log"
+        secrets_file = place / "secrets.json"
+        secrets_file.write_text("{}")
         clients_file.write_text(json.dumps([_registration(client) for client in key_clients]))
-        settings = {"PORT": str(port), "ACCESS_TOKEN_TTL": str(access_token_ttl), "CLIENTS_FILE": str(clients_file)}
+        settings = {"PORT": str(port), "ACCESS_TOKEN_TTL": str(access_token_ttl)}
+        settings |= {"CLIENTS_FILE": str(clients_file), "SECRETS_FILE": str(secrets_file)}
         with log.open("w") as stderr:
             process = subprocess.Popen(
                 [node, "oidc.mjs"],
@@ -144,7 +157,7 @@ def start_oidc(
         running[f"starting in {place}"] = process  # so that it ends with the session, whatever it says
         issuer = json.loads(_ready_line(process, log))["issuer"]
         running[issuer] = running.pop(f"starting in {place}")
-        return Oidc(issuer, {client.id: client for client in (*BUILT_IN, *key_clients)}, log)
+        return Oidc(issuer, {client.id: client for client in (*BUILT_IN, *key_clients)}, log, secrets_file)
 
     yield start
     for process in running.values():

@@ -11,7 +11,7 @@ from killing import KILLS, Provider, kill_at_random, publish
 
 import valetkey
 from racing import run_race
-from valetkey.errors import CallbackRefused, ClientRefused, ConsentDenied, GrantRefused, NeedsReconnect
+from valetkey.errors import CallbackRefused, ClientRefused, ConsentDenied, GrantRefused, InvalidInput, NeedsReconnect
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client, Stamp
 from valetkey.oauth.discovery import discovery_requests, read_discovery
@@ -19,6 +19,7 @@ from valetkey.oauth.introspection import introspection_request, read_introspecti
 from valetkey.providers.loader import overridden
 from valetkey.transport.sync import Transport
 from valetkey.values import Secret
+from valetkey.vault.appsecret import NewSecret
 from valetkey.vault.connect import Wish
 from valetkey.vault.records import App
 from vaultkit import expire
@@ -131,6 +132,56 @@ def test_disconnecting_ends_the_grant_at_the_server(oidc, provider_of, vault, br
     assert vault.disconnect("op/alice") == "revoked"
     assert not active(oidc, provider, "web", token)
     assert list(vault.connections()) == []
+
+
+OLD, NEW = "web-changing-secret", "the-next-secret-of-web-changing"
+
+
+@pytest.fixture
+def changing(oidc, provider_of, vault, browser):
+    """Give alice and bob connections of a client whose secret is about to be changed; the server takes both."""
+    vault.add_app(app_of(oidc, provider_of(oidc), "web-changing"))
+    oidc.take("web-changing", OLD)
+    connect(vault, browser)
+    connect(vault, browser, "op/bob")
+    oidc.take("web-changing", OLD, NEW)
+    return vault.app_secret("op")
+
+
+def test_a_clients_secret_is_changed_without_an_outage_and_back(oidc, vault, changing):
+    changing.stage(NewSecret(secret=Secret(NEW)))
+    assert changing.trial("op/alice").other.refused == ""
+    vault.refresh("op/bob")  # still with the old one
+    assert changing.promote().in_use.fingerprint == Secret(NEW).fingerprint()
+    oidc.take("web-changing", NEW)
+    for name in ("op/alice", "op/bob"):
+        assert vault.refresh(name).reveal()
+    assert vault.app_secret("op").show().other.state == "previous", "nobody had to turn to it"
+    oidc.take("web-changing", OLD)  # the provider takes the change back
+    assert changing.roll_back().in_use.fingerprint == Secret(OLD).fingerprint()
+    for name in ("op/alice", "op/bob"):
+        assert vault.refresh(name).reveal()
+        assert vault.connection(name).state == "active", "this server kills the grant of a refresh token used twice"
+
+
+def test_a_trial_of_a_secret_the_server_does_not_take_spends_nothing(oidc, vault, changing):
+    changing.stage(NewSecret(secret=Secret("of-another-client-altogether")))
+    with pytest.raises(ClientRefused, match="goes on with the one in use"):
+        changing.trial("op/alice")
+    with pytest.raises(InvalidInput, match="refused when it was tried"):
+        changing.promote()
+    assert vault.refresh("op/alice").reveal()
+
+
+def test_an_old_secret_that_ends_without_notice_costs_one_refused_request(oidc, vault, changing):
+    changing.stage(NewSecret(secret=Secret(NEW)))
+    oidc.take("web-changing", NEW)
+    before = oidc.log.read_text().count("invalid_client")
+    assert vault.refresh("op/alice").reveal()
+    assert vault.refresh("op/bob").reveal()
+    assert oidc.log.read_text().count("invalid_client") == before + 1
+    shown = changing.show()
+    assert (shown.in_use.fingerprint, shown.other.refused) == (Secret(NEW).fingerprint(), "invalid_client")
 
 
 def test_a_denied_consent_is_called_so_and_the_link_is_used_up(oidc, provider_of, vault, browser):

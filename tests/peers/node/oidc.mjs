@@ -3,6 +3,8 @@
 //
 //   PORT               0 or unset: any free port
 //   ACCESS_TOKEN_TTL   seconds an access token lives (60)
+//   SECRETS_FILE       a JSON object: of which clients which secrets are taken from now on, instead of their own; read
+//                      at every login, so that a test can add a secret and end one, as providers' consoles do
 //   CLIENTS_FILE       a JSON array of further clients (RFC 7591 names), such as those that hold their own keys
 //
 // A refresh token that is used twice costs the whole grant; that is oidc-provider's own behaviour, not set here.
@@ -54,6 +56,7 @@ const clients = [
   person('web', 'client_secret_basic'),
   person('web-post', 'client_secret_post'),
   person('web-static', 'client_secret_basic'), // its refresh tokens are not rotated
+  person('web-changing', 'client_secret_basic'), // its secrets are changed by a test
   // Its one redirect URI must match to the letter, port included.
   person('web-exact', 'client_secret_basic', { application_type: 'web', redirect_uris: ['http://127.0.0.1:5999/cb'] }),
   person('cli', 'none', { grant_types: ['authorization_code', 'refresh_token', DEVICE_CODE] }),
@@ -123,6 +126,11 @@ const server = createServer();
 server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
+  const own = provider.Client.prototype.compareClientSecret;
+  provider.Client.prototype.compareClientSecret = function (given) {
+    const told = process.env.SECRETS_FILE ? JSON.parse(readFileSync(process.env.SECRETS_FILE, 'utf8')) : {};
+    return told[this.clientId] ? told[this.clientId].includes(given) : own.call(this, given);
+  };
   provider.on('server_error', (ctx, error) => console.error('server_error', error));
   provider.on('grant.success', (ctx) => console.error('grant.success', ctx.oidc.params.grant_type, ctx.oidc.client.clientId));
   provider.on('grant.error', (ctx, error) => console.error('grant.error', error.error, error.error_detail || ''));
