@@ -97,6 +97,15 @@ def test_what_cannot_be_written_is_an_error_for_who_noted_it(recorder, ledger):
     assert kinds(ledger) == ["audit.begun", "app.added"]
 
 
+def test_to_look_at_a_log_makes_no_key_for_it(ledger):
+    def key():
+        raise AssertionError("nothing is written")
+
+    recorder = Recorder(ledger, key, clock=lambda: NOON, actor="cli:me")
+    assert recorder.flush() is True
+    assert (ledger.commits, ledger.heads()) == (0, [])
+
+
 def test_what_was_told_waits_for_a_store_that_is_down(recorder, ledger):
     ledger.down = True
     recorder.tell(Event("token.handed_out", "acme/a"))
