@@ -69,6 +69,8 @@ ABOUT = {
     "Beginning to publish": "Whether it is there.",
     "Writing a token where it is published": "How often it was written. It is written while we wait for the answer.",
     "Publishing no more": "Whether it is gone, and what stands where programs read.",
+    "Sealing a record with a new data key": "Which key the record is under then, and what the next caller gets. The "
+    "key itself is made by one write of the keyring.",
 }
 
 

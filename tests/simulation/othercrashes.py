@@ -13,6 +13,7 @@ import msgspec
 
 from simulation.crashes import CASES, FORCE, LATER, Case, Plan, instant, name_of, next_token, start_anew, wish
 from simulation.house import CALLBACK, START, World, redirect
+from simulation.keycrashes import KEYS
 from simulation.publishedcrashes import PUBLISHED
 from simulation.secretcrashes import SECRETS
 from valetkey.effects import sleep
@@ -294,4 +295,4 @@ OTHERS: Final = (
     ),
 )
 
-ALL: Final = (*CASES, *OTHERS, *SECRETS, *PUBLISHED)
+ALL: Final = (*CASES, *OTHERS, *SECRETS, *PUBLISHED, *KEYS)
