@@ -34,6 +34,7 @@
     │   ├── KeyMissing               key_missing          the vault is there, its key is not
     │   ├── WrongKey                 wrong_key            refused before anything is written
     │   ├── VaultDamaged             vault_damaged        the right key does not open a record
+    │   ├── AuditBroken              audit_broken         the audit log was changed (.evidence["reason"], a fixed list)
     │   └── StoreUnavailable         store_unavailable    locked, disk full, connection lost
     └── TokenRefused               a JWT that is not to be trusted (.reason from a fixed list, see jose/)
 
@@ -316,6 +317,13 @@ class VaultDamaged(VaultError):
 
     code = "vault_damaged"
     fix = "restore the vault file from a backup; the other records are not affected"
+
+
+class AuditBroken(VaultError):
+    """Say that the audit log does not hold: `evidence` names the first broken place, by reason, writer and number."""
+
+    code = "audit_broken"
+    fix = "keep the database as it is, and compare it with a backup or an export; docs/audit.md says what each means"
 
 
 class StoreUnavailable(VaultError):

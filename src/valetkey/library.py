@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from valetkey.inject.requests import Session as RequestsSession
     from valetkey.tokens import AsyncVerifier, Keys, Policy, Verifier
     from valetkey.transport.aio import AsyncTransport
+    from valetkey.vault.auditlog import AsyncAudit, Audit
     from valetkey.vault.keks.giving import Given
 
 
@@ -40,6 +41,13 @@ class Vault(Keeper):
 
     The methods that put tokens on requests raise InvalidInput where the HTTP client is not installed; docs/inject.md.
     """
+
+    @property
+    def audit(self) -> Audit:
+        """Return the audit log, to look into it and to prove it; docs/audit.md."""
+        from valetkey.vault.auditlog import Audit as Made  # late: few programs look
+
+        return Made(self._world)
 
     def transport(self, name: str, inner: httpx.BaseTransport | None = None) -> HttpxTransport:
         """Return a transport for httpx.Client; `inner` sends (default: httpx.HTTPTransport())."""
@@ -101,6 +109,14 @@ class AsyncVault(AsyncKeeper):
 
     The methods that put tokens on requests raise InvalidInput where the HTTP client is not installed; docs/inject.md.
     """
+
+    @property
+    def audit(self) -> AsyncAudit:
+        """Return the audit log, to look into it and to prove it; docs/audit.md."""
+        from valetkey.vault.auditlog import AsyncAudit as Made
+        from valetkey.vault.auditlog import Audit  # late: few programs look
+
+        return Made(Audit(self.sync._world), self._aside)  # noqa: SLF001  # the same vault, for coroutines
 
     def transport(self, name: str, inner: httpx.AsyncBaseTransport | None = None) -> HttpxAsyncTransport:
         """Return a transport for httpx.AsyncClient; `inner` sends (default: httpx.AsyncHTTPTransport())."""

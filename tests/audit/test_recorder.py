@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from valetkey.audit.chain import ChainKey, Stand, chained, first, hash_of, head_purpose, link_of, verified
+from valetkey.audit.chain import ChainKey, Stand, chained, first, hash_of, head_purpose, link_of
 from valetkey.audit.ledger import ROSTER, Query
 from valetkey.audit.line import Line
 from valetkey.audit.memory import MemoryLedger
@@ -69,7 +69,7 @@ def holds(ledger, writer):
         hashed, signature = hash_of(link, line), line.signature
         assert line.hash == hashed
         link = link_of(hashed, signature)
-    assert verified(KEY.public, KEY.vault_id, "line", hashed, signature)
+    assert KEY.signed().holds("line", hashed, signature)
     head = ledger.head(writer)
     assert KEY.unboxed(head_purpose(writer, head.ordinal), head.box) == Stand(number, link)
     return number

@@ -10,7 +10,9 @@ import os
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
+from valetkey.effects import Event
 from valetkey.transport.sync import Transport
 from valetkey.values import Entry, Secret
 from valetkey.vault.keyfile import KeyFile
@@ -105,3 +107,14 @@ def make_vault(number: int, path: str) -> bytes:
     box = world.store.load("keyring").box
     world.store.close()
     return box
+
+
+def note_events(number: int, path: str, rounds: int) -> str:
+    """Write so many events to the audit log, each durable; return the id of the chain."""
+    _, world = open_world(path if "://" in path else Path(path), transport=Transport)
+    for step in range(rounds):
+        world.audit.note(Event("app.added", f"a{number}-{step}"))
+    writer = world.audit.writer
+    world.audit.close()
+    world.close()
+    return writer

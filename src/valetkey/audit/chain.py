@@ -63,6 +63,29 @@ def link_of(hashed: bytes, signature: bytes) -> bytes:
     return hashlib.sha256(hashed + signature).digest()
 
 
+class Signed:
+    """Say what the owner of a public key signed, in the log of one vault; raises ValueError for no such key."""
+
+    __slots__ = ("_public", "public", "vault_id")
+
+    def __init__(self, vault_id: bytes, public: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # late: few look
+
+        self.vault_id = vault_id
+        self.public = public
+        self._public: Ed25519PublicKey = Ed25519PublicKey.from_public_bytes(public)
+
+    def holds(self, purpose: str, signed: bytes, signature: bytes) -> bool:
+        """Say whether this was signed for this purpose."""
+        from cryptography.exceptions import InvalidSignature
+
+        try:
+            self._public.verify(signature, _purposed(purpose, self.vault_id, signed))
+        except InvalidSignature:
+            return False
+        return True
+
+
 class ChainKey:
     """Sign and tag the audit log of one vault. Made from two secrets that are sealed in it."""
 
@@ -75,6 +98,10 @@ class ChainKey:
         self._private: Ed25519PrivateKey = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(signing.reveal()))
         self._tagging = bytes.fromhex(tagging.reveal())
         self.public = self._private.public_key().public_bytes_raw()
+
+    def signed(self) -> Signed:
+        """Return what checks signatures with the public half."""
+        return Signed(self.vault_id, self.public)
 
     def sign(self, purpose: str, signed: bytes) -> bytes:
         """Return a signature that holds for this purpose only."""
@@ -108,18 +135,6 @@ def head_purpose(writer: str, ordinal: int) -> str:
 def floor_purpose(writer: str, ordinal: int) -> str:
     """Return what the tag of the last line that was pruned is for."""
     return f"floor {ordinal} {writer}"
-
-
-def verified(public: bytes, vault_id: bytes, purpose: str, signed: bytes, signature: bytes) -> bool:
-    """Say whether the owner of a public key signed this for this purpose."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, _purposed(purpose, vault_id, signed))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def chained(key: ChainKey, writer: str, stand: Stand, lines: list[Line]) -> tuple[list[Line], Stand]:

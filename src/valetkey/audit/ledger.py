@@ -82,6 +82,9 @@ class Ledger(Protocol):
     def strays(self, writers: Sequence[str]) -> list[str]:
         """Return who else has lines than these writers."""
 
+    def unchained(self, after: int | None, limit: int) -> list[Line]:
+        """Return the next lines that stand in no chain, in the order of their ids (None: from the first)."""
+
     def cut(self, writer: str, until: int, floor: bytes, seen: bytes) -> bool:
         """Delete a writer's lines up to a number and write its floor, together, if the floor is still `seen`."""
 

@@ -64,6 +64,10 @@ class MemoryLedger:
         """Return who has lines and is not one of these."""
         return sorted({line.writer for line in self._lines if line.number} - set(writers))
 
+    def unchained(self, after: int | None, limit: int) -> list[Line]:
+        """Return lines that stand in no chain."""
+        return [line for line in self._lines if line.number < 1 and (after is None or line.id > after)][:limit]
+
     def cut(self, writer: str, until: int, floor: bytes, seen: bytes) -> bool:
         """Forget lines and keep the floor."""
         with self._lock:

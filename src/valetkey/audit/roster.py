@@ -6,6 +6,7 @@ Each writer has the next ordinal, so that one who is missing is missed. Tagged w
 from __future__ import annotations
 
 import hmac
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import msgspec
@@ -44,6 +45,11 @@ class Roster:
             else:
                 merged.append((begin, end))
         return Roster(self.writers, tuple(merged))
+
+    def is_gone(self, ordinal: int) -> bool:
+        """Say whether a writer was pruned to the last line."""
+        place = bisect_right(self.gone, (ordinal, self.writers + 1))
+        return place > 0 and self.gone[place - 1][1] >= ordinal
 
     def expected(self) -> list[int]:
         """Return the ordinals of the writers that must be there."""

@@ -19,6 +19,7 @@ from valetkey.audit.chain import SEED_BYTES, ChainKey
 from valetkey.audit.ledger import ROSTER
 from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.audit.recorder import Recorder
+from valetkey.audit.verifying import Known
 from valetkey.errors import StoreUnavailable, VaultDamaged
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
@@ -34,11 +35,15 @@ ATTEMPTS = 10
 
 @stored_as
 class AuditKeys(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Be the secrets of the audit log, in hexadecimal. `begun`: a roster was there, so there must be one."""
+    """Be the secrets of the audit log, in hexadecimal.
+
+    `begun`: a roster was there, so there must be one. `chained_only`: no line was there before these keys.
+    """
 
     signing: Secret
     tagging: Secret
     begun: bool = False
+    chained_only: bool = False
 
 
 class Keyholder:
@@ -60,21 +65,18 @@ class Keyholder:
         assert self._held is not None  # _writable has just seen to it
         return self._held
 
-    def found(self) -> ChainKey | None:
-        """Return the key if there is one, to read with; writes nothing."""
+    def known(self) -> Known:
+        """Return what is known of the log, to look at it with; writes nothing."""
         keys = self._load()[1]
-        return None if keys is None else self._opened(keys)
-
-    def must_be_there(self) -> bool:
-        """Say whether there was a roster once."""
-        keys = self._load()[1]
-        return keys is not None and keys.begun
+        return Known(None) if keys is None else Known(self._opened(keys), keys.begun, keys.chained_only)
 
     def _writable(self) -> None:
         for _ in range(ATTEMPTS):
             version, keys = self._load()
             if keys is None:
-                drawn = AuditKeys(signing=_drawn(), tagging=_drawn())
+                self._refuse_another()
+                none_older = not self._store.ledger.unchained(None, 1)
+                drawn = AuditKeys(signing=_drawn(), tagging=_drawn(), chained_only=none_older)
                 self._save(0, drawn)
                 continue
             roster = self._store.ledger.head(ROSTER)
@@ -91,6 +93,15 @@ class Keyholder:
             self._held = self._held or self._opened(keys)
             return
         raise StoreUnavailable("the key of the audit log cannot be made", fix="try again")
+
+    def _refuse_another(self) -> None:
+        """Make no second key for a log that was begun under one; raises VaultDamaged."""
+        if self._store.ledger.head(ROSTER) is not None and self._load()[1] is None:
+            raise VaultDamaged(
+                "the audit log's key is gone",
+                cause="somebody deleted it from the database",
+                fix="restore the vault from a backup",
+            )
 
     def _load(self) -> tuple[int, AuditKeys | None]:
         entry = self._store.load(names.AUDIT_KEY)

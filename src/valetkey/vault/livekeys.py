@@ -59,7 +59,7 @@ class LiveKeys:
         self.sealer: Sealer = sealer or keyring.sealer()
         self.tell: Callable[[Event], None] = lambda _event: None
         self._store = store
-        self._vault_id = keyring.vault_id
+        self.vault_id = keyring.vault_id
         self._kek = kek
         self._again = again
         self._tick = tick
@@ -155,7 +155,7 @@ class LiveKeys:
 
     def _read(self) -> tuple[Entry, Keyring]:
         entry = self._store.load(names.KEYRING)
-        if entry is None or Head.of(entry.box).vault_id != self._vault_id:
+        if entry is None or Head.of(entry.box).vault_id != self.vault_id:
             raise VaultDamaged("the keyring of this vault is gone", fix="restore the vault from a backup")
         if entry.box == self._box:
             return entry, self._keyring

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 _encode: Final = msgspec.json.Encoder().encode
 
 LINE: Final = "at, actor, kind, subject, outcome, reason, detail, request, fingerprint, writer, number, hash, signature"
+FIRST_ID: Final = -(2**63)
 HEAD: Final = "writer, ordinal, number, box, floor"
 
 _VALUES: Final = ", ".join("?" for _ in LINE.split(", "))
@@ -32,14 +33,17 @@ _INSERT: Final = f"INSERT INTO {{t}}audit ({LINE}) VALUES ({_VALUES})"  # noqa: 
 _MOVE: Final = "UPDATE {t}audit_heads SET number = ?, box = ? WHERE writer = ? AND number = ?"
 _ENROLL: Final = f"INSERT INTO {{t}}audit_heads ({HEAD}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (writer) DO NOTHING"  # noqa: S608  # no values
 _HEADS: Final = f"SELECT {HEAD} FROM {{t}}audit_heads"  # noqa: S608  # no values
-_CHAIN: Final = f"SELECT id, {LINE} FROM {{t}}audit WHERE writer = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608  # no values
+_CHAIN: Final = (
+    f"SELECT id, {LINE} FROM {{t}}audit WHERE writer = ? AND number > 0 AND number > ? ORDER BY number LIMIT ?"  # noqa: S608  # no values
+)
+_OUTSIDE: Final = f"SELECT id, {LINE} FROM {{t}}audit WHERE number < 1 AND id > ? ORDER BY id LIMIT ?"  # noqa: S608  # no values
 _FLOOR: Final = "UPDATE {t}audit_heads SET floor = ? WHERE writer = ? AND floor = ?"
 _CUT: Final = "DELETE FROM {t}audit WHERE writer = ? AND number > 0 AND number <= ?"
 _RETIRE: Final = "DELETE FROM {t}audit_heads WHERE writer = ? AND number = ?"
 # Each writer is one step in the index, however many lines it has.
 _STRAYS: Final = "SELECT min(writer) FROM {t}audit WHERE writer > ?"
 _UNCHAINED: Final = """DELETE FROM {t}audit WHERE id IN
-  (SELECT id FROM {t}audit WHERE writer = '' AND number = 0 AND at < ? LIMIT ?)"""
+  (SELECT id FROM {t}audit WHERE number < 1 AND writer = '' AND at < ? LIMIT ?)"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Words:
     prefix: str
     begin: str
     patience: float = 0.0  # seconds for which a lost connection is not given up
+    ordered: str = "SELECT 1"  # asks whether each line has a higher id than the lines that were there before it
 
     def said(self, statement: str) -> str:
         """Return a statement in this dialect."""
@@ -69,6 +74,7 @@ class SqlLedger:
         self._words = words
         self._work = work
         self._ask = ask
+        self._ordered: bool | None = None
 
     def append(self, lines: Sequence[Line], head: Head, seen: int) -> bool:
         """Write lines and head in one transaction."""
@@ -109,7 +115,8 @@ class SqlLedger:
 
     def chain(self, writer: str, after: int, limit: int) -> list[Line]:
         """Return the next lines of one chain."""
-        return [read(row) for row in self._all(_CHAIN, (writer, after, limit))]
+        lines = [read(row) for row in self._all(_CHAIN, (writer, after, limit))]
+        return lines if self._is_ordered() else [replace(line, id=0) for line in lines]
 
     def strays(self, writers: Sequence[str]) -> list[str]:
         """Return who has lines and is not one of these."""
@@ -118,6 +125,10 @@ class SqlLedger:
             after = str(found)
             strays += [] if after in known else [after]
         return strays
+
+    def unchained(self, after: int | None, limit: int) -> list[Line]:
+        """Return the next lines that stand in no chain."""
+        return [read(row) for row in self._all(_OUTSIDE, (FIRST_ID if after is None else after, limit))]
 
     def cut(self, writer: str, until: int, floor: bytes, seen: bytes) -> bool:
         """Delete lines and write the floor in one transaction."""
@@ -145,6 +156,11 @@ class SqlLedger:
     def cut_unchained(self, before: datetime, limit: int) -> int:
         """Delete the oldest lines that belong to no chain."""
         return int(self._work(lambda connection: self._do(connection, _UNCHAINED, (millis_of(before), limit)).rowcount))
+
+    def _is_ordered(self) -> bool:
+        if self._ordered is None:
+            self._ordered = bool(self._all(self._words.ordered, ())[0][0])
+        return self._ordered
 
     def _roster(self, connection: Any, roster: Head, seen: int) -> bool:
         if seen:
@@ -195,15 +211,30 @@ def written(line: Line) -> tuple[object, ...]:
     return (*told, line.request, line.fingerprint, line.writer, line.number, line.hash, line.signature)
 
 
+def _told(detail: str, *, strictly: bool) -> dict[str, str]:
+    """Return the detail; strictly: texts only and no name twice, or two rows would be the same line."""
+    pairs = json.loads(detail, object_pairs_hook=tuple)
+    if not isinstance(pairs, tuple):
+        raise TypeError("not the detail of a line")  # an array of pairs is none
+    told = {str(name): str(value) for name, value in pairs}
+    if strictly and (len(told) != len(pairs) or not all(isinstance(value, str) for _, value in pairs)):
+        raise ValueError("not the detail of a line")
+    return told
+
+
 def read(row: Sequence[Any]) -> Line:
     """Return the id and the columns of LINE as a line; what somebody edited into the detail is shown as it is."""
     at, actor, kind, subject, outcome, reason, detail, request, fingerprint, writer, number, hashed, signature = row[1:]
     try:
-        told = {str(name): str(value) for name, value in json.loads(detail).items()}
-    except (ValueError, AttributeError):
+        told = _told(detail, strictly=number > 0)
+    except (ValueError, TypeError, RecursionError):
         told = {"damaged": detail}
+    try:
+        moment = aware(at)
+    except OverflowError:
+        moment, told = aware(0), {**told, "damaged": str(at)}
     return Line(
-        aware(at),
+        moment,
         actor,
         kind,
         subject,

@@ -56,6 +56,9 @@ _DUE = """SELECT name FROM valetkey_records WHERE due_at <= %s AND name >= %s AN
   ORDER BY due_at, name LIMIT %s"""
 _COUNT = "SELECT state, count(*) FROM valetkey_records WHERE name >= %s AND name < %s GROUP BY state"
 
+# YugabyteDB hands each session a block of ids, so that what is written later may have a lower one.
+_WORDS = Words("%s", "valetkey_", "BEGIN", PATIENCE, "SELECT position('-YB-' in version()) = 0")
+
 _SESSION = (
     f"SET statement_timeout = '{STATEMENT_SECONDS}s'",
     f"SET lock_timeout = '{LOCK_SECONDS}s'",
@@ -80,7 +83,7 @@ class PostgresStore:
         self._address = address
         self._most = connections
         self._own = _Own()
-        self.ledger = SqlLedger(Words("%s", "valetkey_", "BEGIN", PATIENCE), self._once, lambda ask: self._work(ask)[0])
+        self.ledger = SqlLedger(_WORDS, self._once, lambda ask: self._work(ask)[0])
 
     @classmethod
     def open(cls, url: str, *, create: bool, connections: int = MOST_CONNECTIONS) -> PostgresStore:

@@ -71,7 +71,9 @@ _CHAINS: Final = (
          WHERE fingerprint <> ''""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _CHAINS)
+_OUTSIDE: Final = ("CREATE INDEX IF NOT EXISTS valetkey_audit_outside ON valetkey_audit (id) WHERE number < 1",)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _CHAINS, _OUTSIDE)
 """What leads from each version of the tables to the next; only ever added to."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

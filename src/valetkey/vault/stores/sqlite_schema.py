@@ -49,6 +49,7 @@ MIGRATIONS: Final = (
         "CREATE INDEX audit_request ON audit (request, id) WHERE request <> ''",
         "CREATE INDEX audit_fingerprint ON audit (fingerprint, id) WHERE fingerprint <> ''",
     ),
+    ("CREATE INDEX audit_outside ON audit (id) WHERE number < 1",),
 )
 """What leads from each version of the tables to the next; only ever added to."""
 
