@@ -14,6 +14,7 @@ from valetkey.vault.keyring import Keyring
 from valetkey.vault.livekeys import LOOK_SECONDS, KeyedStore, LiveKeys
 from valetkey.vault.seal import key_id_of
 from valetkey.vault.stores.memory import MemoryStore
+from vaultprocs import forked
 
 KEK = KeyFile(bytes(range(32)), "/srv/alice/vault.key")
 OTHER = KeyFile(bytes(32), "/srv/alice/other.key")
@@ -230,6 +231,19 @@ def test_a_keyring_that_is_gone_does_not_stop_who_has_the_vault_open(two, store,
     assert one.get("mine") == b"more"
     with pytest.raises(VaultDamaged, match="keyring of this vault is gone"):
         one.keys.renew()
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_that_only_its_parent_has(two, tick):
+    one, other = two
+    made = other.keys.renew()
+    other.put("a", b"plain")
+
+    def child():
+        tick.now = 2 * LOOK_SECONDS
+        return one.get("a") == b"plain" and one.put("b", b"more") and key_id_of(one.store.load("b").box) == made
+
+    with one.keys._lock:
+        assert forked(child) == "True"
 
 
 def test_nothing_secret_is_in_the_repr(two, canary):

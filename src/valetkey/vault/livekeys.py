@@ -15,6 +15,7 @@ What may not be here: going through all records, and how the key-encryption key 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -67,12 +68,12 @@ class LiveKeys:
         self._box = b""
         self._keyring = keyring
         self._looked = tick()
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
 
     def known(self, entry: Entry | None) -> Entry | None:
         """Return an entry, its key known if it is one of this vault's; raises StoreUnavailable."""
         if entry is not None and not self.sealer.knows(entry.box):
-            with self._lock:
+            with self._turn():
                 if not self.sealer.knows(entry.box) and not self._look():
                     raise _outdated()
         return entry
@@ -92,6 +93,12 @@ class LiveKeys:
         """
         return self._renewed(worn)[0].current
 
+    def _turn(self) -> threading.Lock:
+        """Return the lock; in a forked child a new one, because a thread of the parent may have held the old."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock
+
     def _renewed(self, worn: bytes) -> tuple[Keyring, bool]:
         return self._changed(
             lambda keyring: keyring.with_new_key(self._clock()) if worn in {b"", keyring.current} else keyring
@@ -103,12 +110,12 @@ class LiveKeys:
 
     def look(self) -> Keyring:
         """Return the keyring as it is now; raises StoreUnavailable and the VaultErrors."""
-        with self._lock:
+        with self._turn():
             return self._read()[1]
 
     def _changed(self, change: Callable[[Keyring], Keyring]) -> tuple[Keyring, bool]:
         """Write a changed keyring, and return it; False: there was nothing to change."""
-        with self._lock:
+        with self._turn():
             for _ in range(ATTEMPTS):
                 entry, before = self._read()
                 keyring = change(before)
@@ -121,7 +128,7 @@ class LiveKeys:
         raise StoreUnavailable("others keep changing the keyring", fix="try again; nothing was changed")
 
     def _keep_up(self) -> None:
-        with self._lock:
+        with self._turn():
             if self._tick() - self._looked >= LOOK_SECONDS and not self._look():
                 resealed = self._store.load(names.RESEAL)
                 if resealed is not None and not self.sealer.knows(resealed.box):
