@@ -135,3 +135,17 @@ def test_output_that_cannot_be_written_is_said_in_one_line(valetkey, words):
         said = process.stderr.read().splitlines()
     assert len(said) == 1
     assert "the output cannot be written" in said[0]
+
+
+def test_a_typed_passphrase_is_what_was_typed_as_it_is_from_a_descriptor(valetkey, terminal):
+    phrase = "  wooden fox counts nine slow rivers "
+    with valetkey.start("vault", "init", "--key", "passphrase", **on(terminal)) as process:
+        terminal.until("new passphrase (not shown): ")
+        terminal.type(f"{phrase}\n")
+        terminal.until("the same again (not shown): ")
+        terminal.type(f"{phrase}\n")
+        assert phrase.strip() not in terminal.rest()
+        assert process.wait(SECONDS) == 0
+    check = ("--passphrase-fd", "0", "vault", "check", "--json")
+    assert valetkey(*check, stdin=f"{phrase}\n").code == 0
+    assert valetkey(*check, stdin=f"{phrase.strip()}\n").error["code"] == "wrong_key"

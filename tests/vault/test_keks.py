@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 import valetkey
-from keykit import a_vault, box_of, opens
+from keykit import a_vault, box_of, killed_at_every_step, opens
 from valetkey.errors import AlreadyExists, InvalidInput, KeyMissing, VaultDamaged, WrongKey
 from valetkey.values import Secret
 from valetkey.vault import backup, copying
@@ -90,6 +88,15 @@ def test_a_passphrase_is_read_from_a_descriptor_without_its_last_line_end():
     with pytest.raises(KeyMissing, match="holds no passphrase"):
         passphrase.found({"VALETKEY_PASSPHRASE_FD": str(read)})
     os.close(read)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_only_the_end_of_the_line_is_taken_off_a_passphrase(tmp_path, end):
+    (tmp_path / "valetkey-passphrase").write_bytes(f"  {PHRASE}\t {end}".encode())
+    assert passphrase.found({"CREDENTIALS_DIRECTORY": str(tmp_path)}) == Secret(f"  {PHRASE}\t ")
+    (tmp_path / "valetkey-passphrase").write_bytes(f" \t{end}".encode())
+    with pytest.raises(KeyMissing, match="holds no passphrase"):
+        passphrase.found({"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 def test_a_passphrase_is_read_from_a_systemd_credential(tmp_path):
@@ -240,69 +247,23 @@ def test_a_backup_of_before_opens_with_the_key_of_before(place, tmp_path):
 
 # ── killed in between ────────────────────────────────────────────────────────────────────────────────────────────
 
-CHILD = """
-import os, signal, sys
-steps = int(sys.argv[3])
-def step(*_):
-    global steps
-    steps -= 1
-    if steps < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-def before_and_after(owner, name):
-    real = getattr(owner, name)
-    def wrapped(*a, **k):
-        step()
-        done = real(*a, **k)
-        step()
-        return done
-    setattr(owner, name, wrapped)
-from valetkey.vault.stores.sqlite import SqliteStore
-from valetkey.audit.recorder import Recorder
-for name in ("load", "swap"):
-    before_and_after(SqliteStore, name)
-before_and_after(Recorder, "note")
-for name in ("open", "fsync", "link", "unlink"):
-    before_and_after(os, name)
-from valetkey.values import Secret
-from valetkey.vault.keks.giving import Given
-from valetkey.vault.keks.rewrap import Target, rewrap
-from valetkey.vault.places import Place
-ask = lambda: Secret(sys.argv[4])
-rewrap(Place.of(sys.argv[1]), Target.of(sys.argv[2]), given=Given(ask=ask), ask=ask)
-"""
-
-
-def killed_at(step, place, target):
-    command = [sys.executable, "-c", CHILD, str(place.path), target, str(step), PHRASE]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(command, env=env, check=False, capture_output=True, timeout=60).returncode
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["passphrase", "file"])
-def test_a_rewrap_killed_at_any_step_leaves_a_vault_that_opens_with_one_of_the_two_keys(place, tmp_path, target):
+def test_a_rewrap_killed_at_any_step_leaves_a_vault_that_opens_with_one_of_the_two_keys(place, target):
     key = place.key_path(b"")
-    if target == "file":
+
+    def to_passphrase():
         rewrap(place, PASSPHRASE, ask=told())
         key.unlink()
-    boxes = set()
-    for step in range(200):
-        code = killed_at(step, place, target)
-        version = box_of(place)[0]
-        boxes.add(version)
+
+    def to_file():
+        rewrap(place, Target("file"), given=Given(ask=told()))
+
+    def opened(version):
         assert opens(place) if version == 1 else opens(place, key=Secret(PHRASE))
-        if code == 0:
-            break
-        assert code == -9
-        if version == (
-            2 if target == "passphrase" else 1
-        ):  # swapped: the same command says so, and next step from anew
-            rewrap(place, Target("file"), given=Given(ask=told())) if target == "passphrase" else rewrap(
-                place, PASSPHRASE, ask=told()
-            )
-            if target == "file":
-                key.unlink()
-    else:
-        pytest.fail("the command never came to its end")
-    assert boxes == {1, 2}
-    assert step > 10
+
+    if target == "file":
+        to_passphrase()
+    back = to_passphrase if target == "file" else to_file
+    assert killed_at_every_step(place, target, opened=opened, back=back, phrase=PHRASE) > 10

@@ -12,9 +12,10 @@ import hvac
 import pytest
 
 import valetkey
-from keykit import a_vault, box_of, opens
-from valetkey.errors import InvalidInput, ManagerRefused, ManagerUnavailable, WrongKey
-from valetkey.vault import backup
+from clikit import Program
+from keykit import a_vault, box_of, killed_at_every_step, opens
+from valetkey.errors import InvalidInput, ManagerRefused, ManagerUnavailable, VaultUnreadable, WrongKey
+from valetkey.vault import backup, copying
 from valetkey.vault.keks.giving import kek_of
 from valetkey.vault.keks.rewrap import Target, create, rewrap
 from valetkey.vault.keyring import Head
@@ -86,6 +87,14 @@ def test_another_transit_key_of_the_name_is_called_wrong_and_writes_nothing(plac
     assert box_of(place) == before
 
 
+def test_a_token_that_the_server_does_not_take_is_no_wrong_key_and_the_kit_is_named(place, small, monkeypatch):
+    rewrap(place, Target.of("transit:valetkey"))
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.of-somebody-else")
+    with pytest.raises(ManagerRefused, match="kept under Transit key transit/valetkey") as refusal:
+        opens(place)
+    assert "recovery kit" in refusal.value.fix
+
+
 def test_a_sealed_server_is_no_wrong_key_and_leaves_a_rewrap_undone(place, small):
     before = box_of(place)
     small.sealed = True
@@ -129,6 +138,80 @@ def test_kms_keeps_the_key_and_opens_it_only_in_the_vaults_encryption_context(pl
         kms.decrypt(CiphertextBlob=blob, EncryptionContext={"valetkey:vault": "00" * 8})
     backup.backup(place, tmp_path / "copy.backup")
     assert backup.restore(tmp_path / "copy.backup", place).key_file is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["transit", "aws-kms"])
+def test_a_rewrap_to_a_service_killed_at_any_step_leaves_a_vault_that_opens_with_one_of_the_two_keys(
+    place, service, request
+):
+    target = a_target(service, request)
+    key, aside = place.key_path(b""), place.key_path(b"").with_suffix(".aside")
+
+    def opened(version):
+        if version == 1:
+            assert opens(place)
+            return
+        key.rename(aside)  # so that it is the service that opens it
+        assert opens(place)
+        aside.rename(key)
+
+    def back():
+        rewrap(place, Target("file"))
+
+    assert killed_at_every_step(place, target, opened=opened, back=back) > 10
+
+
+# ── copies, backups and kits ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_target(service, request):
+    """Make a key at a service, and return what `--to` takes."""
+    if service == "transit":
+        name = f"valetkey-{uuid.uuid4().hex}"
+        request.getfixturevalue("peer").secrets.transit.create_key(name)
+        return f"transit:{name}"
+    return f"aws-kms:{request.getfixturevalue('kms').create_key()['KeyMetadata']['Arn']}"
+
+
+@pytest.fixture(params=["transit", "aws-kms"])
+def kept(request, place):
+    """Give a vault whose key a service keeps, and how that is called; its key file is gone."""
+    shown = rewrap(place, Target.of(a_target(request.param, request))).after
+    place.key_path(b"").unlink()
+    return place, shown
+
+
+def test_a_vault_whose_key_a_service_keeps_is_backed_up_checked_restored_and_moved(kept, tmp_path):
+    place, _shown = kept
+    file, moved = tmp_path / "copy.backup", Place.of(tmp_path / "moved.db")
+    assert backup.backup(place, file) == backup.check(place).records == backup.verify(file, place)[0].records
+    with valetkey.open(place.path, create=False) as vault:
+        vault.remove_app("acme")
+    assert backup.restore(file, place).key_file is None
+    assert opens(place), "the app is back"
+    assert copying.copy(place, moved).key_file is None
+    assert opens(moved)
+    with pytest.raises(VaultUnreadable):
+        valetkey.open(place.path, create=False)
+    assert [path.name for path in tmp_path.rglob("*.key")] == []
+
+
+def test_the_kit_of_a_vault_whose_key_a_service_keeps_opens_it_while_that_is_away(kept, tmp_path, monkeypatch):
+    place, shown = kept
+    vault, key = ("--vault", str(place.path)), str(tmp_path / "kit.key")
+    kit = Program()(*vault, "vault", "kit").out
+    assert Program()("vault", "recover", "--key-file", key, stdin=kit).code == 0
+    for name in ("VAULT_ADDR", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # where nobody listens
+    for command in ("kit", "check"):
+        away = Program()(*vault, "vault", command, "--json")
+        assert away.error["code"] == "manager_unavailable"
+        assert f"kept under {shown}" in away.error["message"], "it is said where the key is, and so why there is none"
+        assert "--key-file" in away.error["fix"]
+    assert Program()(*vault, "--key-file", key, "vault", "check").code == 0
+    again = Program()(*vault, "--key-file", key, "vault", "kit").out
+    assert again.splitlines()[6:10] == kit.splitlines()[6:10]
 
 
 def test_a_vault_is_made_under_kms_and_taken_back_to_a_file(tmp_path, kms):

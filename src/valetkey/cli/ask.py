@@ -26,8 +26,11 @@ def secret_line(what: str) -> Secret:
     return Secret(text)
 
 
-def secret_prompt(what: str, *, instead: str) -> Secret:
-    """Ask for a secret without showing what is typed; raises InvalidInput where nobody can be asked."""
+def secret_prompt(what: str, *, instead: str, exact: bool = False) -> Secret:
+    """Ask for a secret without showing what is typed; raises InvalidInput where nobody can be asked.
+
+    Blanks at its ends come of pasting and go, unless it is taken `exact`, as a passphrase is from a descriptor too.
+    """
     if not sys.stdin.isatty():
         raise InvalidInput(f"the {what} is needed, and this is no terminal to ask for it", fix=instead)
     import getpass
@@ -38,7 +41,7 @@ def secret_prompt(what: str, *, instead: str) -> Secret:
         text = ""
     if not text.strip():
         raise InvalidInput(f"no {what} was given", fix=instead)
-    return Secret(text.strip())
+    return Secret(text.rstrip("\r\n") if exact else text.strip())
 
 
 def pasted(what: str) -> str:

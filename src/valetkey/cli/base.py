@@ -89,7 +89,7 @@ class Session:
         if told is not None:
             return told
         how = "--passphrase-fd N, VALETKEY_PASSPHRASE_FD, or a systemd credential named valetkey-passphrase"
-        return secret_prompt("passphrase of the vault", instead=how)
+        return secret_prompt("passphrase of the vault", instead=how, exact=True)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -108,8 +108,8 @@ def _asked_twice(descriptor: int | None, *, found: bool = True) -> Callable[[], 
         told = passphrase.found() if found else None
         if told is not None:
             return told
-        first = secret_prompt("new passphrase", instead="--new-passphrase-fd N")
-        if secret_prompt("the same again", instead="--new-passphrase-fd N") != first:
+        first = secret_prompt("new passphrase", instead="--new-passphrase-fd N", exact=True)
+        if secret_prompt("the same again", instead="--new-passphrase-fd N", exact=True) != first:
             raise InvalidInput("the two passphrases differ", fix="type them again; nothing was changed")
         return first
 

@@ -82,9 +82,9 @@ def _fetched(kind: kinds.Kind, head: Head, given: Given) -> KeyFile:
         from valetkey.vault.keks import keychain  # late, as below
 
         return keychain.fetched(kind)
-    from valetkey.vault.keks.managed import fetched  # late: extras, and cost to import
+    from valetkey.vault.keks.managed import opened  # late: extras, and cost to import
 
-    return fetched(kind, head.vault_id)
+    return opened(kind, head.vault_id)
 
 
 def keyring_of(place: Place, stored: bytes, given: GivenKey) -> Keyring:

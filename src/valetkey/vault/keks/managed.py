@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from typing import Any
+from typing import Any, Final
 
-from valetkey.errors import ManagerRefused, WrongKey
+from valetkey.errors import ManagerRefused, ManagerUnavailable, ValetkeyError, WrongKey
+from valetkey.managers.failures import refused, unavailable
 from valetkey.vault.keks.kinds import AwsKmsKind, TransitKind, written
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.seal import KEY_BYTES
@@ -44,6 +45,28 @@ def _proved(key: bytes, kind: TransitKind | AwsKmsKind, vault_id: bytes) -> KeyF
     if fetched(kind, vault_id).key_id != made.key_id:  # compared: fingerprints
         raise WrongKey(f"{kind.shown} does not give back what it encrypted", fix="nothing was changed")
     return made
+
+
+def opened(kind: TransitKind | AwsKmsKind, vault_id: bytes) -> KeyFile:
+    """Fetch the key of a vault that is to be opened; raises as `fetched`, saying where it is and what opens it else."""
+    try:
+        return fetched(kind, vault_id)
+    except ManagerUnavailable as weather:
+        raise unavailable(_shut(kind, weather), weather.evidence, code=weather.code, fix=f"{_LATER}; {_KIT}") from None
+    except ManagerRefused as refusal:
+        fix = _LOGIN if refusal.fix == ManagerRefused.fix else refusal.fix
+        raise refused(
+            _shut(kind, refusal), refusal.evidence, code=refusal.code, cause=refusal.cause, fix=f"{fix}; {_KIT}"
+        ) from None
+
+
+_LATER: Final = "try again once it is there"
+_LOGIN: Final = "check what is logged in with, and what its policy lets it do with that key"
+_KIT: Final = "with the key of the recovery kit, --key-file opens the vault too. Nothing was changed"
+
+
+def _shut(kind: TransitKind | AwsKmsKind, refusal: ValetkeyError) -> str:
+    return f"the key of this vault is kept under {kind.shown}: {refusal.message}"
 
 
 def fetched(kind: TransitKind | AwsKmsKind, vault_id: bytes) -> KeyFile:

@@ -92,8 +92,10 @@ def _read(data: bytes, where: str) -> Secret:
         text = data.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise InvalidInput(f"{where} is not UTF-8 text", fix="give the passphrase as text") from None
-    if not text:
+    if not text.strip():
         raise KeyMissing(
-            f"{where} holds no passphrase", cause="it is empty, or was read before", fix="give it anew for every start"
+            f"{where} holds no passphrase",
+            cause="it is empty or holds nothing but blanks, or was read before",
+            fix="give it anew for every start",
         )
     return Secret(text)
