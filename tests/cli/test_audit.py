@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import sqlite3
+import subprocess
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
 from auditkit import Log
+from valetkey.cli.auditlines import moment_of
+from valetkey.effects import Event
 
 
 @pytest.fixture
@@ -43,3 +49,58 @@ def test_verify_names_the_first_broken_place_and_ends_with_seven(inside, log):
     assert "tail_cut" in shown.out
     assert log.writers[1] in shown.out
     assert "audit_broken" in shown.err
+
+
+# ── search and tail ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def subjects(done):
+    assert done.code == 0, done.err
+    return [line["subject"] for line in done.json]
+
+
+def test_search_finds_what_is_asked_for(inside, log):
+    assert subjects(inside("audit", "search", "--kind", "token.", "--json")) == ["b3", "b4", "b5"]
+    assert subjects(inside("audit", "search", "--subject", "c2", "--json")) == ["c2"]
+    assert subjects(inside("audit", "search", "--fingerprint", "f", "--json")) == ["b2"]
+    assert subjects(inside("audit", "search", "--kind", "app.added", "-n", "2", "--json")) == ["c3", "c4"]
+    assert subjects(inside("audit", "search", "--kind", "app.", "--since", "1h", "--json"))[-1] == "c4"
+    assert subjects(inside("audit", "search", "--until", "1h", "--json")) == []
+    shown = inside("audit", "search", "--subject", "b6")
+    assert "app.added" in shown.out
+    nothing = inside("audit", "search", "--app", "nobody")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "no line" in nothing.err
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "7", "9999999d", "999999w"])
+def test_a_time_that_is_none_is_refused(inside, log, text):
+    done = inside("audit", "search", "--since", text)
+    assert (done.code, "--since cannot be read as a time" in done.err) == (2, True)
+
+
+def test_a_moment_is_a_date_a_time_or_as_long_ago():
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    told = {"2026-02-01": "2026-02-01T00:00:00+00:00", "2026-02-01T12:30+01:00": "2026-02-01T12:30:00+01:00"}
+    told |= {"2h": "2026-03-01T10:00:00+00:00", "7d": "2026-02-22T12:00:00+00:00", "90m": "2026-03-01T10:30:00+00:00"}
+    for text, moment in told.items():
+        assert moment_of(text, noon, "--since").isoformat() == moment
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_following_shows_what_others_write_and_ends_clean(valetkey, log, number):
+    command = valetkey.command("audit", "tail", "-n", "1", "-f", "--json")
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": {**valetkey.env, "VALETKEY_VAULT": str(log.where)},
+    }
+    with subprocess.Popen(command, **options) as process:
+        shown = [json.loads(process.stdout.readline())["subject"]]
+        with log.writer() as audit:
+            audit.note(Event("app.added", "d2"))
+        shown += [json.loads(process.stdout.readline())["subject"] for _ in range(2)]
+        process.send_signal(number)
+        rest, said = process.communicate(timeout=60)
+    assert (shown, rest, said, process.returncode) == (["c4", "audit", "d2"], "", "", 0)

@@ -15,6 +15,8 @@ import valetkey
 from auditkit import Log
 from valetkey.audit import verifying
 from valetkey.audit.chain import hash_of, link_of
+from valetkey.audit.following import Window
+from valetkey.audit.ledger import Query
 from valetkey.audit.report import REASONS
 from valetkey.effects import Event
 from valetkey.errors import AuditBroken, VaultDamaged
@@ -370,3 +372,45 @@ def test_a_writer_that_is_killed_leaves_a_chain_that_holds_with_all_it_was_told_
         report = log.report()
         assert report.findings == ()
         assert report.chains[-1].lines >= 1 + 2 * len([word for word in said if word.endswith(b"\n")])
+
+
+# ── following ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_follows_sees_each_line_of_another_process_once(log):
+    stop, seen = threading.Event(), []
+    with valetkey.open(log.where) as vault:
+        last = vault.events(2)
+        vault._world.audit.note(Event("app.added", "e1"))
+        for line in vault.audit.follow(last, stop=stop, every=0.01):
+            seen.append((line.kind, line.subject))
+            if line.subject == "e1":
+                with log.writer() as audit:
+                    audit.note(Event("app.added", "e2"))
+            if line.subject == "e2":
+                vault._world.audit.note(Event("app.added", "e3"))
+            if line.subject == "e3":
+                stop.set()
+    begun = ("audit.begun", "audit")
+    assert seen == [begun, *(("app.added", name) for name in ("e1",)), begun, ("app.added", "e2"), ("app.added", "e3")]
+
+
+def test_a_line_that_is_committed_after_one_with_a_higher_id_is_seen(postgres):
+    import psycopg
+
+    log = Log(postgres).filled()
+    insert = (
+        "INSERT INTO valetkey_audit (at, actor, kind, subject, outcome, reason, detail)"
+        " VALUES (0, 'cli:me', 'app.added', 'late', 'ok', '', '{}')"
+    )
+    store = log.store()
+    window = Window(store.ledger.find(Query(), 3))
+    with psycopg.connect(postgres) as late:
+        late.execute(insert)  # it has its id, and is not committed
+        with log.writer() as audit:
+            audit.note(Event("app.added", "early"))
+        assert [line.subject for line in window.fresh(store.ledger)] == ["audit", "early"]
+        late.commit()
+    assert [line.subject for line in window.fresh(store.ledger)] == ["late"]
+    assert list(window.fresh(store.ledger)) == []
+    store.close()

@@ -269,6 +269,48 @@ def test_a_line_is_given_back_as_it_was_written(store):
     assert lines_of(store, 1)[0].to_dict()["detail"] == {"attempt": "q\"'\n日本"}
 
 
+def test_lines_are_found_by_app_and_by_the_kinds_that_begin_alike(store):
+    odd = ["acme", "acme/a", "acme/a/b", "acme2", "acme2/a", "acmé/a", "ACME/a", "acm_/a"]
+    append(store, *(Line(NOON, "cli:me", "app.added", subject) for subject in odd))
+    append(store, *(Line(NOON, "cli:me", kind, "z") for kind in ("refresh.started", "refresh", "refreshed.x")))
+
+    def subjects(**query):
+        return [kept.subject for kept in store.ledger.find(Query(**query), 100)]
+
+    assert subjects(app="acme") == ["acme", "acme/a", "acme/a/b"]
+    assert subjects(app="acm_") == ["acm_/a"]
+    assert subjects(app="acme/a") == ["acme/a", "acme/a/b"]
+    assert [kept.kind for kept in store.ledger.find(Query(kind="refresh."), 100)] == ["refresh.started"]
+    assert [kept.kind for kept in store.ledger.find(Query(kind="refresh"), 100)] == ["refresh"]
+
+
+def test_lines_are_found_by_all_that_is_asked_for_at_once(store):
+    def told(second, **facts):
+        return Line(NOON + timedelta(seconds=second), **{"actor": "cli:me", "kind": "k", "subject": "s", **facts})
+
+    rows = [
+        told(0),
+        told(1, actor="api:ci"),
+        told(2, request="r-1"),
+        told(3, fingerprint="f", request="r-1"),
+        told(4, outcome="failed"),
+    ]
+    append(store, *rows)
+
+    def seconds(**query):
+        return [int((kept.at - NOON).total_seconds()) for kept in store.ledger.find(Query(**query), 100)]
+
+    assert seconds(actor="api:ci") == [1]
+    assert seconds(request="r-1") == [2, 3]
+    assert seconds(request="r-1", fingerprint="f") == [3]
+    assert seconds(outcome="failed", subject="s") == [4]
+    assert seconds(since=NOON + timedelta(seconds=1), until=NOON + timedelta(seconds=3)) == [1, 2]
+    assert seconds(subject="' OR 1=1 --") == []
+    after = store.ledger.find(Query(), 100)[1].id
+    assert seconds(after=after) == [2, 3, 4]
+    assert seconds(before=after) == [0]
+
+
 # ── many callers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -29,9 +29,13 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Be what is looked for; what is empty is not asked. A kind that ends in a dot is all kinds that begin with it."""
+    """Be what is looked for; what is empty is not asked. A kind that ends in a dot is all kinds that begin with it.
+
+    `app` is an app and all its connections; `until` is the first moment that is not asked for.
+    """
 
     subject: str = ""
+    app: str = ""
     kind: str = ""
     outcome: str = ""
     actor: str = ""
@@ -51,6 +55,8 @@ class Query:
             wanted, found = getattr(self, name), getattr(line, name)
             if wanted and found != wanted and not (name == "kind" and wanted[-1] == "." and found.startswith(wanted)):
                 return False
+        if self.app and line.subject != self.app and not line.subject.startswith(f"{self.app}/"):
+            return False
         if self.since is not None and line.at < self.since:
             return False
         if self.until is not None and line.at >= self.until:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from valetkey.cli.base import Group, Session
+from valetkey.cli.auditlines import Wanted, show_lines, show_next
+from valetkey.cli.base import FormCommand, Group, Session
 from valetkey.cli.show import facts, out_json, say, table
 
 if TYPE_CHECKING:
@@ -21,28 +22,54 @@ def audit() -> None:
 
 @audit.command()
 @click.option("-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @click.pass_obj
-def tail(session: Session, *, lines: int) -> None:
-    """Show the last lines of the audit log, the newest at the end. No secret is in them."""
+def tail(session: Session, *, lines: int, follow: bool) -> None:
+    """Show the last lines of the audit log, the newest at the end. No secret is in them.
+
+    With --follow and --json each line is one object on a line of its own.
+    """
     with session.open() as vault:
         found = vault.events(lines)
-    if session.json:
-        out_json([line.to_dict() for line in found])
-    elif not found:
+        if not follow:
+            show_lines(found, as_json=session.json)
+        else:
+            from valetkey.cli.keep import stopped_by_signals  # late: only who follows needs it
+
+            for line in found:
+                show_next(line, as_json=session.json)
+            with stopped_by_signals() as stop:
+                for line in vault.audit.follow(found, stop=stop):
+                    show_next(line, as_json=session.json)
+    if not found and not session.json:
         say("the audit log is empty")
-    else:
-        rows = [
-            (
-                f"{line.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-                line.actor,
-                line.kind,
-                line.subject,
-                "…" if line.outcome == "unknown" and line.kind.endswith(".started") else line.outcome,
-                line.reason,
-            )
-            for line in found
-        ]
-        table(("TIME (UTC)", "WHO", "WHAT", "ON", "OUTCOME", "REASON"), rows)
+
+
+@audit.command(cls=FormCommand, form=Wanted)
+@click.option("--subject", default="", metavar="NAME", help="Of this connection, app, listener or issuer.")
+@click.option("--app", default="", metavar="NAME", help="Of this app and of all its connections.")
+@click.option("--kind", default="", metavar="KIND", help="Of this kind; `refresh.` with its dot is all that begin so.")
+@click.option("--outcome", default="", metavar="WORD", help="With this outcome: ok, failed, refused, unknown.")
+@click.option("--actor", default="", metavar="WHO", help="By this actor, such as cli:alice or api:billing.")
+@click.option("--request", default="", metavar="ID", help="In this request.")
+@click.option("--fingerprint", default="", metavar="TEXT", help="Of the token with this fingerprint.")
+@click.option(
+    "--since", default="", metavar="TIME", help="From this time on: 2026-03-01, 2026-03-01T12:30Z, or 2h ago."
+)
+@click.option("--until", default="", metavar="TIME", help="Before this time, written in the same way.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="The newest so many."
+)
+def search(session: Session, wanted: Wanted) -> None:
+    """Find lines of the audit log, the newest at the end. All that is asked for must be so."""
+    query = wanted.query(datetime.now(UTC))
+    with session.open() as vault:
+        found = vault.audit.search(query, wanted.limit)
+    show_lines(found, as_json=session.json)
+    if not found and not session.json:
+        say("no line of the audit log is like that")
+    elif len(found) == wanted.limit and not session.json:
+        say(f"these are the newest {wanted.limit}; there may be more: --limit, or --until for older ones")
 
 
 @audit.command()

@@ -37,7 +37,7 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
     forbid_core_dumps()
     log_to_stderr()
     show = say if session.audit_copy(serves=True) == "-" else out  # one thing on standard output at a time
-    with session.open(serves=True) as vault, _stopped_by_signals() as stop:
+    with session.open(serves=True) as vault, stopped_by_signals() as stop:
         if not once and not session.json:
             say(f"keeping {sum(vault.states().values())} connections fresh; Ctrl-C ends it")
 
@@ -53,7 +53,7 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
+def stopped_by_signals() -> Iterator[threading.Event]:
     """Give an event that Ctrl-C and SIGTERM set; the second signal ends at once, as if this were not here."""
     stop = threading.Event()
 

@@ -5,9 +5,13 @@ What may not be here: what a chain is (audit/).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from valetkey.audit.following import POLL_SECONDS, Window
+from valetkey.audit.ledger import Query
+from valetkey.audit.line import Line
 from valetkey.audit.report import Chain, Report
 from valetkey.audit.verifying import examine
 from valetkey.vault.auditing import Keyholder
@@ -23,6 +27,26 @@ class Audit:
         assert world.keys is not None  # whoever opens a vault by its key has them (opening.py)
         self._world = world
         self._holder = Keyholder(world.store, world.keys.sealer, world.keys.vault_id)
+
+    def search(self, query: Query, limit: int = 1000) -> list[Line]:
+        """Return up to `limit` lines, oldest first: the newest that match, or the oldest where the query says so."""
+        self._world.audit.flush()
+        return self._world.store.ledger.find(query, limit)
+
+    def follow(
+        self, shown: Sequence[Line] = (), *, stop: threading.Event | None = None, every: float = POLL_SECONDS
+    ) -> Iterator[Line]:
+        """Give each line that is written after those that were `shown`, as it comes; blocks until `stop` is set.
+
+        It looks every so many seconds. In a database with several writers a line can become visible after one with a
+        higher id, so it looks back OVERLAP_SECONDS each time.
+        """
+        stop = stop or threading.Event()
+        window = Window(shown)
+        while not stop.is_set():
+            self._world.audit.flush()
+            yield from window.fresh(self._world.store.ledger)
+            stop.wait(every)
 
     def verify(self) -> Report:
         """Prove the whole log, and return what is in it; raises AuditBroken, which names the first broken place."""
@@ -50,6 +74,10 @@ class AsyncAudit:
     def __init__(self, sync: Audit, aside: Aside) -> None:
         self.sync = sync
         self._aside = aside
+
+    async def search(self, query: Query, limit: int = 1000) -> list[Line]:
+        """Return the lines that match; see Audit.search."""
+        return await self._aside(lambda: self.sync.search(query, limit))
 
     async def verify(self) -> Report:
         """Prove the whole log; see Audit.verify."""

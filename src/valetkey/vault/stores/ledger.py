@@ -257,7 +257,8 @@ def _head(row: Sequence[Any]) -> Head:
 
 def _asked(query: Query) -> tuple[str, list[Any]]:
     """Return the condition of a query, and its values."""
-    clauses, values = ["id > ?"], [query.after]
+    clauses: list[str] = ["id > ?"]
+    values: list[Any] = [query.after]
     if query.before:
         clauses.append("id < ?")
         values.append(query.before)
@@ -269,6 +270,9 @@ def _asked(query: Query) -> tuple[str, list[Any]]:
         elif wanted:
             clauses.append(f"{name} = ?")
             values.append(wanted)
+    if query.app:
+        clauses.append("(subject = ? OR substr(subject, 1, ?) = ?)")
+        values += [query.app, len(query.app) + 1, f"{query.app}/"]
     for name, moment in ((">=", query.since), ("<", query.until)):
         if moment is not None:
             clauses.append(f"at {name} ?")
