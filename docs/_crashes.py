@@ -68,7 +68,8 @@ ABOUT = {
     "provider has ended the old one, and says `invalid_client`.",
     "Beginning to publish": "Whether it is there.",
     "Writing a token where it is published": "How often it was written. It is written while we wait for the answer.",
-    "Publishing no more": "Whether it is gone, and what stands where programs read.",
+    "Publishing no more": "Whether it is gone, and with it what stood where programs read.",
+    "Publishing no more and leaving what stands": "Whether it is gone.",
     "Sealing a record with a new data key": "Which key the record is under then, and what the next caller gets. The "
     "key itself is made by one write of the keyring.",
 }

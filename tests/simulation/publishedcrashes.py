@@ -58,12 +58,9 @@ def _carried(world: World, reader: Reader) -> Plan:
     if writing is None:
         return
     reader.written.append(writing.fingerprint)
+    reader.emptied = not writing.text
     yield from sleep(0.1)  # a manager takes its time to answer
     yield from publishing.settle(world.desk, writing, None)
-
-
-def _stop(world: World) -> Plan:
-    return publishing.stop(world.desk, name_of(world), TARGET)
 
 
 def _written(world: World) -> Reader:
@@ -73,11 +70,12 @@ def _written(world: World) -> Reader:
 
 
 def _ended(world: World, reader: Reader) -> Plan:
-    """Do as the publisher: forget, take away what stands there, tell the log."""
-    found = yield from _stop(world)
+    """Do as the publisher: say that it ends, take away what stands there, forget it."""
+    writing = yield from publishing.end(world.desk, name_of(world), TARGET)
+    assert writing is not None
     yield from sleep(0.1)  # a manager takes its time to answer
     reader.emptied = True
-    yield from publishing.taken_away(found, None)
+    yield from publishing.settle(world.desk, writing, None)
 
 
 def _after_beginning(world: World, _ready: Any) -> str:
@@ -98,15 +96,32 @@ def _after_writing(world: World, reader: Reader) -> str:
 
 
 def _after_ending(world: World, reader: Reader) -> str:
+    """Let whoever carries publications look once; then do it again, if it is there still."""
+    run(_carried(world, reader), instant(world, LATER))
+    if world.store.load(_wanted(world).record) is None:
+        assert reader.emptied, "a token was left behind"
+        return "gone" if len(reader.written) == 1 else "gone at the next look"
+    run(_ended(world, reader), instant(world, 2 * LATER))
+    assert reader.emptied
+    assert world.store.load(_wanted(world).record) is None
+    return "there; gone when it is done again"
+
+
+def _stop(world: World) -> Plan:
+    return publishing.stop(world.desk, name_of(world), TARGET)
+
+
+def _after_leaving(world: World, reader: Reader) -> str:
+    assert not reader.emptied
     with suppress(NotFound):
-        run(_ended(world, reader), instant(world, LATER))
-        assert reader.emptied
+        run(_stop(world), instant(world, LATER))
         return "gone when it is done again"
-    return "gone" if reader.emptied else "gone; the last token stands there until it ends"
+    return "gone"
 
 
 PUBLISHED: Final = (
     Case("Beginning to publish", lambda _: None, lambda world, _: _begin(world), _after_beginning),
     Case("Writing a token where it is published", _begun, _carried, _after_writing),
     Case("Publishing no more", _written, _ended, _after_ending),
+    Case("Publishing no more and leaving what stands", _written, lambda world, _: _stop(world), _after_leaving),
 )

@@ -107,10 +107,8 @@ def test_the_other_refreshes_lose_no_more_than_a_callers(name, told, manner):
         ("Removing who listens", {"gone when it is done again", "gone"}),
         ("Beginning to publish", {"there when it is done again", "there"}),
         ("Writing a token where it is published", {"written once", "written twice, the same"}),
-        (
-            "Publishing no more",
-            {"gone when it is done again", "gone; the last token stands there until it ends", "gone"},
-        ),
+        ("Publishing no more and leaving what stands", {"gone when it is done again", "gone"}),
+        ("Publishing no more", {"there; gone when it is done again", "gone at the next look", "gone"}),
     ],
 )
 def test_what_was_broken_off_is_done_at_the_latest_when_it_is_done_again(name, seen):

@@ -159,6 +159,52 @@ def test_a_token_that_could_not_be_taken_away_leaves_a_line(sandbox_vault, publi
     with pytest.raises(ManagerUnavailable):
         publisher.remove("sb/alice", f"file:{place}")
     assert events(vault)[-1] == ("token.unpublished", "failed")
+    (told,) = publisher.publications()
+    assert (told.ending, told.error) == (True, "manager_unavailable")
+    vault.refresh("sb/alice")
+    place.rmdir()
+    place.write_text("what could not be taken away")
+    pass_time(vault, 6)
+    vault.keep(once=True)
+    assert not place.exists(), "it is taken away, and no new token is published meanwhile"
+    assert publisher.publications() == []
+    assert [kind for kind, _ in events(vault)].count("publish.removed") == 1
+
+
+def test_what_is_being_taken_away_goes_with_the_same_command_and_stays_where_it_is_to_be_left(publisher, place):
+    target = f"file:{place}"
+    for leave in (False, True):
+        publisher.add("sb/alice", target)
+        written = place.read_text()
+        place.unlink()
+        place.mkdir()
+        with pytest.raises(ManagerUnavailable):
+            publisher.remove("sb/alice", target)
+        with pytest.raises(AlreadyExists) as caught:
+            publisher.add("sb/alice", target)
+        assert "publish rm" in caught.value.fix
+        place.rmdir()
+        place.write_text(written)
+        publisher.remove("sb/alice", target, leave=leave)
+        assert place.exists() is leave
+        assert publisher.publications() == []
+
+
+def test_a_token_that_is_written_while_somebody_takes_it_away_does_not_stay(sandbox_vault, publisher, place):
+    vault, _ = sandbox_vault
+    target, references = f"file:{place}", vault._world.references
+    publisher.add("sb/alice", target)
+    real = references.write
+
+    def late(where, fields, text):
+        references.write = real
+        publisher.remove("sb/alice", target)
+        assert not place.exists()
+        real(where, fields, text)  # a slow writer, who had begun before
+
+    references.write = late
+    publisher.write(publisher.records("sb/alice")[0], again=True)
+    assert not place.exists()
 
 
 @pytest.mark.parametrize("target", ["env:TOKEN", "vault:kv/x#field", "token", "file:here", "aws-sm:", "vault:kv"])

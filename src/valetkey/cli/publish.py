@@ -51,7 +51,7 @@ def list_(session: Session) -> None:
     elif not found:
         say("nothing is published; `valetkey publish add` changes that")
     else:
-        rows = [(one.connection, one.target, one.form, moment(_at(one)), one.error or "well") for one in found]
+        rows = [(one.connection, one.target, one.form, moment(_at(one)), _is(one)) for one in found]
         table(("CONNECTION", "WHERE", "FORM", "LAST WRITTEN", "IT IS"), rows)
 
 
@@ -61,7 +61,10 @@ def list_(session: Session) -> None:
 @click.option("--leave", is_flag=True, help="Leave what stands there.")
 @click.pass_obj
 def rm(session: Session, *, name: str, target: str, leave: bool) -> None:
-    """Publish to TARGET no more; a file is removed, a secret is blanked."""
+    """Publish to TARGET no more; a file is removed, a secret is blanked.
+
+    Where that cannot be done now, `valetkey keep` or `valetkey serve` do it later, and the same command does too.
+    """
     with session.open() as vault:
         vault.publisher().remove(name, target, leave=leave)
     if session.json:
@@ -85,6 +88,13 @@ def now(session: Session, *, name: str) -> None:
         out(f"{len(written)} of {len(records)} written")
 
 
+def _is(publication: Publication) -> str:
+    """Return in a word how a publication is."""
+    if publication.ending:
+        return f"being taken away ({publication.error})" if publication.error else "being taken away"
+    return publication.error or "well"
+
+
 def _at(publication: Publication) -> datetime | None:
     return datetime.fromtimestamp(publication.published_at, UTC) if publication.published_at else None
 
@@ -97,5 +107,6 @@ def _shown(publication: Publication) -> dict[str, Any]:
         "published_at": at.isoformat() if at else None,
         "failures": publication.failures,
         "error": publication.error,
+        "ending": publication.ending,
         "token_fingerprint": publication.published,
     }

@@ -35,19 +35,18 @@ class Publisher:
         return made
 
     def remove(self, connection: str, target: str, *, leave: bool = False) -> None:
-        """Publish to `target` no more: a file is removed, a secret blanked, unless it is to be left as it is."""
+        """Publish to `target` no more: a file is removed, a secret blanked, unless it is to be left as it is.
+
+        What cannot be taken away now, or is not because of a crash, is taken away by whoever keeps tokens fresh; raises
+        what the target says, and NotFound.
+        """
         Reference.target(target)
-        found = run(publishing.stop(self._desk, connection, target), self._world)
-        if leave or not found.published:
+        if leave:
+            run(publishing.stop(self._desk, connection, target), self._world)
             return
-        refusal: ValetkeyError | None = None
-        try:
-            self._world.references.write(Reference.target(target), {}, "")
-        except ValetkeyError as said:
-            refusal = said
-        run(publishing.taken_away(found, refusal), self._world)
-        if refusal is not None:
-            raise refusal
+        writing = run(publishing.end(self._desk, connection, target), self._world)
+        if writing is not None:
+            self._carry(writing)
 
     def publications(self, connection: str = "") -> list[Publication]:
         """Return what is published, of all connections or of one."""
@@ -71,13 +70,18 @@ class Publisher:
         writing = run(publishing.take(self._desk, record, again=again), self._world)
         if writing is None:
             return None
+        self._carry(writing)
+        return writing
+
+    def _carry(self, writing: Writing) -> None:
         refusal: ValetkeyError | None = None
+        where = writing.publication.target
         try:
-            target = Reference.target(writing.publication.target)
-            self._world.references.write(target, writing.fields, writing.text)
+            self._world.references.write(Reference.target(where), writing.fields, writing.text)
         except ValetkeyError as said:
             refusal = said
-        run(publishing.settle(self._desk, writing, refusal), self._world)
+        stands = run(publishing.settle(self._desk, writing, refusal), self._world)
         if refusal is not None:
             raise refusal
-        return writing
+        if not stands:  # somebody took it away while we wrote
+            self._world.references.write(Reference.target(where), {}, "")

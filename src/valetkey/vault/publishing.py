@@ -41,7 +41,10 @@ RETRY_MOST: Final = 600.0
 
 @stored_as
 class Publication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Be where a connection's token is published, and what was published last (by fingerprint; empty: nothing)."""
+    """Be where a connection's token is published, and what was published last (by fingerprint; empty: nothing).
+
+    One that is `ending` stands only until what was published has been taken away.
+    """
 
     connection: str
     target: str
@@ -51,6 +54,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     published_at: float = 0.0
     failures: int = 0
     error: str = ""
+    ending: bool = False
 
     @property
     def record(self) -> str:
@@ -85,29 +89,52 @@ def publish_to(desk: Desk, publication: Publication) -> Plan[Publication]:
     moment = (yield from now()).timestamp()
     made = msgspec.structs.replace(publication, created_at=moment)
     if not (yield from swap(made.record, 0, _sealed(desk, made, moment))):
-        raise AlreadyExists(f"{made.connection} is published to {made.target} already")
+        raise AlreadyExists(
+            f"{made.connection} is published to {made.target} already",
+            fix="`valetkey publish list`; what is being taken away goes with another `valetkey publish rm`",
+        )
     yield from note("publish.added", made.connection, target=made.target)
     return made
 
 
 def stop(desk: Desk, connection: str, target: str) -> Plan[Publication]:
-    """Forget a publication; raises NotFound. What stands there is left to whoever calls."""
+    """Forget a publication; raises NotFound. What stands there stays."""
+    found, version = yield from _found(desk, connection, target)
+    yield from _swapped(found.record, version, None)
+    if not found.ending:
+        yield from note("publish.removed", connection, target=target)
+    return found
+
+
+def end(desk: Desk, connection: str, target: str) -> Plan[Writing | None]:
+    """Publish no more, and return what is to be taken away; None: nothing was published, and it is forgotten.
+
+    It is forgotten when that has been taken away (`settle`), so that a crash in between leaves no token behind: whoever
+    carries publications takes it away then. Raises NotFound.
+    """
+    found, version = yield from _found(desk, connection, target)
+    if not found.published:
+        yield from stop(desk, connection, target)
+        return None
+    ending = msgspec.structs.replace(found, ending=True)
+    moment = (yield from now()).timestamp()
+    yield from _swapped(found.record, version, _sealed(desk, ending, moment + CARRY_SECONDS))
+    if not found.ending:
+        yield from note("publish.removed", connection, target=target)
+    return Writing(ending, version + 1, "")
+
+
+def _found(desk: Desk, connection: str, target: str) -> Plan[tuple[Publication, int]]:
     record = Publication(connection=connection, target=target, created_at=0.0).record
     entry = yield from load(record)
     if entry is None:
         raise NotFound(f"{connection} is not published to {target}", fix="`valetkey publish list` shows what is")
-    found = opened(desk, record, entry)
-    if not (yield from swap(record, entry.version, None)):
+    return opened(desk, record, entry), entry.version
+
+
+def _swapped(record: str, version: int, entry: Entry | None) -> Plan[None]:
+    if not (yield from swap(record, version, entry)):
         raise StoreUnavailable("the publication is being written just now", fix="try again")
-    yield from note("publish.removed", connection, target=target)
-    return found
-
-
-def taken_away(publication: Publication, refusal: ValetkeyError | None) -> Plan[None]:
-    """Tell the log what became of a token that was to be taken away from where it stood."""
-    outcome, reason = ("ok", "") if refusal is None else ("failed", refusal.code)
-    with suppress(StoreUnavailable):  # it is gone, whether or not the log can be told
-        yield from note("token.unpublished", publication.connection, outcome, reason, target=publication.target)
 
 
 def take(desk: Desk, record: str, *, again: bool = False) -> Plan[Writing | None]:
@@ -132,7 +159,7 @@ def take(desk: Desk, record: str, *, again: bool = False) -> Plan[Writing | None
 
 def _wanted(publication: Publication, connection: Connection | None, moment: float, version: int) -> Writing | None:
     """Return what should stand there; None: what stands there is to be left as it is."""
-    if connection is None or connection.revoked_at:
+    if publication.ending or connection is None or connection.revoked_at:
         return Writing(publication, version, "")
     tokens = connection.tokens
     if tokens is None or (tokens.expires_at is not None and moment >= tokens.expires_at):
@@ -146,8 +173,11 @@ def _wanted(publication: Publication, connection: Connection | None, moment: flo
     return Writing(publication, version, tokens.access.fingerprint(), fields, text)
 
 
-def settle(desk: Desk, writing: Writing, refusal: ValetkeyError | None) -> Plan[None]:
-    """Write down what became of a writing, and when it is to be looked at again."""
+def settle(desk: Desk, writing: Writing, refusal: ValetkeyError | None) -> Plan[bool]:
+    """Write down what became of a writing, and when it is to be looked at again; false where the publication has ended.
+
+    Then what was written meanwhile must be taken away by who wrote it.
+    """
     moment = (yield from now()).timestamp()
     before = writing.publication
     if refusal is None:
@@ -161,10 +191,15 @@ def settle(desk: Desk, writing: Writing, refusal: ValetkeyError | None) -> Plan[
         after = msgspec.structs.replace(before, failures=before.failures + 1, error=refusal.code)
         due = moment + min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(before.failures, 10))
         kind, told = "token.published" if writing.text else "token.unpublished", {"target": before.target}
-    yield from swap(before.record, writing.version, _sealed(desk, after, due))
+    gone = before.ending and refusal is None
+    kept = yield from swap(before.record, writing.version, None if gone else _sealed(desk, after, due))
     with suppress(StoreUnavailable):  # it stands there now, whether or not the log can be told
         reason = "" if refusal is None else refusal.code
         yield from note(kind, before.connection, "ok" if refusal is None else "failed", reason, **told)
+    if kept or not writing.text:
+        return True
+    entry = yield from load(before.record)
+    return entry is not None and not opened(desk, before.record, entry).ending
 
 
 def opened(desk: Desk, record: str, entry: Entry) -> Publication:
