@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 
 import pytest
@@ -34,6 +35,9 @@ BY_NAME = [
     "client_assertion=hidden&client_assertion_type=urn",
     "code_verifier=hidden",
     '{"SecretString":"{\\"hidden\\": 1}"}',
+    repr(json.dumps({"SecretString": json.dumps({"any": "hidden", "other": 1}), "Name": "google"}).encode()),
+    json.dumps({"SecretString": "ends with a backslash\\", "token": "hidden"}),
+    '{"role_id": "hidden", "secret_id": "hidden"}',
     "Secret: 'it\\'s hidden'",
     "GET /callback?code=hidden4711abc&state=hidden4711 HTTP/1.1",
     "https://me:hidden@api.example/v1",

@@ -18,7 +18,9 @@ LIMIT: Final = 1 << 15
 
 MASK: Final = "…"
 
-_QUOTED: Final = r'"(?:[^"\\]|\\.)*"?|' + r"'(?:[^'\\]|\\.)*'?"
+_QUOTED: Final = r'"(?:[^"\\]|\\\\"|\\.)*"?|' + r"'(?:[^'\\]|\\.)*'?"
+"""A quoted value with what is escaped in it. Behind two backslashes a double quote does not end it: so it stands where
+JSON within JSON is shown by a `repr`, as in what http.client prints of a request to AWS."""
 
 _HEADER: Final = re.compile(
     r"""((?:authorization|cookie|-key|-token|-secret|-signature|apikey|dpop)(?:['"]\s{0,4}[:=,]|\s{0,4}[:=])\s{0,4}(?:b(?=['"]))?)"""
