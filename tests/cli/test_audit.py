@@ -104,3 +104,33 @@ def test_following_shows_what_others_write_and_ends_clean(valetkey, log, number)
         process.send_signal(number)
         rest, said = process.communicate(timeout=60)
     assert (shown, rest, said, process.returncode) == (["c4", "audit", "d2"], "", "", 0)
+
+
+# ── prune ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_prune_deletes_what_is_old_and_says_how_much(inside, log):
+    with log.writer(days_ago=100) as audit:
+        audit.note(Event("app.added", "old"))
+    counted = inside("audit", "prune", "--keep", "90d", "--dry-run", "--json").json
+    assert (counted["lines"], counted["writers"], counted["dry_run"]) == (2, 1, True)
+    done = inside("audit", "prune", "--keep", "90d")
+    assert (done.code, done.out) == (0, "")
+    assert "2 lines deleted, 1 writers with all of theirs" in done.err
+    assert inside("audit", "verify", "--json").json["lines"] == 14 + 3
+    assert inside("audit", "prune", "--before", "2020-01-01", "--json").json["lines"] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--keep", "90d", "--before", "2026-01-01"),
+        ("--keep", "2026-01-01"),
+        ("--keep", "soon"),
+        ("--before", "9000-01-01"),
+    ],
+)
+def test_prune_deletes_nothing_where_it_is_not_clear_how_much(inside, log, options):
+    assert inside("audit", "prune", *options).code == 2
+    assert inside("audit", "verify", "--json").json["lines"] == 14

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import valetkey
@@ -22,9 +23,10 @@ class Log:
         self.writers: list[str] = []
 
     @contextmanager
-    def writer(self) -> Iterator[object]:
-        """Open the vault, give what writes its log, and close it."""
-        _, world = open_world(self.where, transport=lambda: None, actor="test")
+    def writer(self, days_ago: float = 0) -> Iterator[object]:
+        """Open the vault, give what writes its log, at a time of so many days ago, and close it."""
+        _, world = open_world(self.where, transport=lambda: None, actor="test", create=not self.writers)
+        world.audit._clock = lambda: datetime.now(UTC) - timedelta(days=days_ago)
         try:
             yield world.audit
             world.audit.flush()

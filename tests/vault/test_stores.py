@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from valetkey.audit.ledger import Query
+from valetkey.audit.ledger import ROSTER, Head, Query
 from valetkey.audit.line import Line
 from valetkey.values import Entry
 from valetkey.vault.stores.hashicorp import SCHEME, HashiCorpStore
+from valetkey.vault.stores.ledger import LINE, written
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.stores.postgres import PostgresStore
 from valetkey.vault.stores.sqlite import SqliteStore
@@ -309,6 +310,127 @@ def test_lines_are_found_by_all_that_is_asked_for_at_once(store):
     after = store.ledger.find(Query(), 100)[1].id
     assert seconds(after=after) == [2, 3, 4]
     assert seconds(before=after) == [0]
+
+
+def enrolled(store, *names):
+    """Write chains of three lines each, which are not truly chained; return their heads."""
+    ledger = store.ledger
+    for ordinal, name in enumerate(names, 1):
+        roster = ledger.head(ROSTER)
+        seen = 0 if roster is None else roster.number
+        head = Head(name, ordinal, 0, b"begin " + name.encode(), b"floor 0")
+        assert ledger.enroll(head, Head(ROSTER, 0, seen + 1, b"roster %d" % (seen + 1), b""), seen)
+        lines = [replace(line(number), writer=name, number=number, hash=b"h", signature=b"s") for number in (1, 2, 3)]
+        assert ledger.append(lines, head._replace(number=3, box=b"end " + name.encode()), 0)
+    return [ledger.head(name) for name in names]
+
+
+def numbers(store, writer, after=0, limit=100):
+    return [kept.number for kept in store.ledger.chain(writer, after, limit)]
+
+
+def test_a_chain_is_given_in_pages_in_the_order_of_its_numbers(store):
+    enrolled(store, "w1", "w2")
+    assert numbers(store, "w1") == [1, 2, 3]
+    assert numbers(store, "w2", 1, 1) == [2]
+    assert numbers(store, "nobody") == []
+    assert store.ledger.chain("w1", 0, 1)[0].hash == b"h"
+
+
+def test_heads_come_in_the_order_of_their_ordinals_the_roster_first(store):
+    enrolled(store, "w2", "w1")
+    heads = store.ledger.heads()
+    assert [(head.writer, head.ordinal) for head in heads] == [("", 0), ("w2", 1), ("w1", 2)]
+    assert (heads[1].number, heads[1].box, heads[1].floor) == (3, b"end w2", b"floor 0")
+
+
+def test_who_has_lines_and_is_not_known_is_a_stray(store):
+    enrolled(store, "w1", "w2")
+    ledger = store.ledger
+    if isinstance(store, HashiCorpStore):
+        for number in range(4, 110):  # lines have a secret of their own only when they are many
+            head = ledger.head("w2")
+            made = replace(line(number), writer="w2", number=number)
+            assert ledger.append([made], head._replace(number=number), number - 1)
+    assert ledger.strays(["", "w1", "w2"]) == []
+    assert ledger.strays(["", "w1"]) == ["w2"]
+
+
+def test_lines_are_cut_up_to_a_number_once_for_the_floor_that_was_seen(store):
+    enrolled(store, "w1", "w2")
+    ledger = store.ledger
+    assert ledger.cut("w1", 2, b"floor 2", b"other") is False
+    assert ledger.cut("nobody", 2, b"floor 2", b"floor 0") is False
+    assert numbers(store, "w1") == [1, 2, 3]
+    assert ledger.cut("w1", 2, b"floor 2", b"floor 0") is True
+    assert (numbers(store, "w1"), numbers(store, "w2")) == ([3], [1, 2, 3])
+    assert ledger.head("w1").floor == b"floor 2"
+    assert ledger.cut("w1", 3, b"floor 3", b"floor 0") is False
+    assert ledger.append([replace(line(4), writer="w1", number=4)], ledger.head("w1")._replace(number=4), 3)
+    assert ledger.head("w1").floor == b"floor 2", "who writes leaves the floor alone"
+    assert numbers(store, "w1") == [3, 4]
+
+
+def test_a_writer_whose_lines_are_in_secrets_of_their_own_is_cut_too(store):
+    (head,) = enrolled(store, "w1")
+    ledger = store.ledger
+    for number in range(4, 110):
+        made = replace(line(number), writer="w1", number=number)
+        assert ledger.append([made], head._replace(number=number, box=b"%d" % number), number - 1)
+    assert numbers(store, "w1", 95, 10) == list(range(96, 106))
+    assert ledger.cut("w1", 50, b"floor 50", b"floor 0") is True
+    assert numbers(store, "w1", 0, 3) == [51, 52, 53]
+    assert ledger.cut("w1", 109, b"floor 109", b"floor 50") is True
+    assert numbers(store, "w1") == []
+    roster = ledger.head(ROSTER)
+    assert ledger.retire([ledger.head("w1")], roster._replace(number=2, box=b"gone"), 1) is True
+    assert ledger.strays([""]) == []
+
+
+CHANGED = [{"ordinal": 7}, {"number": 2}, {"box": b"other"}, {"floor": b"other"}, {"writer": "nobody"}]
+
+
+@pytest.mark.parametrize("change", CHANGED, ids=["ordinal", "number", "box", "floor", "writer"])
+def test_heads_are_forgotten_only_as_they_were_seen_and_all_or_none(store, change):
+    one, two = enrolled(store, "w1", "w2")
+    ledger, roster = store.ledger, store.ledger.head(ROSTER)
+    new = roster._replace(number=3, box=b"w1 and w2 are gone")
+    assert ledger.retire([one, two._replace(**change)], new, 2) is False
+    assert ledger.retire([one, two], new, 1) is False
+    assert ledger.heads() == [roster, one, two]
+    assert ledger.retire([one, two], new, 2) is True
+    assert ledger.heads() == [new]
+    assert ledger.append([line(4)], one._replace(number=4), 3) is False, "who was forgotten begins anew"
+
+
+def test_lines_from_before_chains_are_cut_by_their_time(store):
+    enrolled(store, "w1")
+    ledger = store.ledger
+    assert ledger.unchained(None, 10) == []
+    assert ledger.cut_unchained(NOON + timedelta(days=1), 10) == 0
+    if not isinstance(store, HashiCorpStore):
+        before_chains(store, [line(number) for number in (10, 20, 30)])
+        assert [kept.subject for kept in ledger.unchained(None, 2)] == ["acme/10", "acme/20"]
+        assert [kept.subject for kept in ledger.unchained(ledger.unchained(None, 2)[-1].id, 2)] == ["acme/30"]
+        assert ledger.cut_unchained(NOON + timedelta(seconds=30), 1) == 1
+        assert ledger.cut_unchained(NOON + timedelta(seconds=30), 10) == 1
+        assert [kept.subject for kept in ledger.unchained(None, 10)] == ["acme/30"]
+    assert numbers(store, "w1") == [1, 2, 3]
+
+
+def before_chains(store, lines):
+    """Write lines as a valetkey did before there were chains."""
+    if isinstance(store, MemoryStore):
+        store.ledger.put(lines)
+        return
+    table = "audit" if isinstance(store, SqliteStore) else "valetkey_audit"
+    marks = ", ".join("?" if isinstance(store, SqliteStore) else "%s" for _ in LINE.split(","))
+
+    def work(connection):
+        for one in lines:
+            connection.execute(f"INSERT INTO {table} ({LINE}) VALUES ({marks})", written(one))
+
+    store.ledger._work(work)
 
 
 # ── many callers ─────────────────────────────────────────────────────────────────────────────────────────────────

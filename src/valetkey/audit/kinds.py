@@ -92,6 +92,8 @@ KINDS: Final[dict[str, Kind]] = {
     # the log itself, and keys of issuers
     "audit.begun": _noted("audit", "the first line of a writer: which process it is"),
     "audit.garbled": _noted("audit", "so much of the spool of `valetkey token` does not open: it was edited or cut"),
+    "audit.prune_started": _noted("audit", "lines from before `before` are about to be deleted"),
+    "audit.pruned": _noted("audit", "they were deleted: so many `lines`, and `writers` with all of theirs"),
     "audit.lost": _noted("audit", "so many told events found no place while the store was down"),
     "jwks.private_key_published": _noted("issuer", "an issuer publishes a private key; its tokens are refused"),
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from valetkey.cli.auditlines import Wanted, show_lines, show_next
+from valetkey.cli.auditlines import Wanted, prune_moment, show_lines, show_next
 from valetkey.cli.base import FormCommand, Group, Session
 from valetkey.cli.show import facts, out_json, say, table
 
@@ -70,6 +70,30 @@ def search(session: Session, wanted: Wanted) -> None:
         say("no line of the audit log is like that")
     elif len(found) == wanted.limit and not session.json:
         say(f"these are the newest {wanted.limit}; there may be more: --limit, or --until for older ones")
+
+
+@audit.command()
+@click.option(
+    "--before", default="", metavar="TIME", help="Delete what is older than this: 2026-03-01, 2026-03-01T12:30Z."
+)
+@click.option("--keep", default="", metavar="TIME", help="Keep the last 90d (d, w, h) and delete what is older.")
+@click.option("--dry-run", is_flag=True, help="Say how much that would be, and delete nothing.")
+@click.pass_obj
+def prune(session: Session, *, before: str, keep: str, dry_run: bool) -> None:
+    """Delete the oldest lines of the audit log; what is left stays proven.
+
+    The log is proven first, and nothing is deleted from one that does not hold. Others may go on writing. Killed in
+    between, it has deleted less; the same command goes on.
+    """
+    moment = prune_moment(before, keep, datetime.now(UTC))
+    with session.open() as vault:
+        done = vault.audit.prune(moment, dry_run=dry_run)
+    if session.json:
+        out_json({"before": moment.isoformat(timespec="milliseconds"), "dry_run": dry_run, **done.to_dict()})
+        return
+    would = "would be deleted" if dry_run else "deleted"
+    older = f", and {done.unchained} from before there were chains" if done.unchained else ""
+    say(f"{done.lines} lines {would}, {done.writers} writers with all of theirs{older}")
 
 
 @audit.command()

@@ -72,6 +72,18 @@ def moment_of(text: str, now: datetime, option: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
+def prune_moment(before: str, keep: str, now: datetime) -> datetime:
+    """Return before which moment lines are deleted; raises InvalidInput."""
+    if bool(before) == bool(keep):
+        raise InvalidInput("say how much of the log to delete, in one way", fix="--keep 90d, or --before 2026-03-01")
+    if keep and AGO.fullmatch(keep) is None:
+        raise InvalidInput("--keep takes a length of time", fix="for example: --keep 90d (d, w or h)")
+    moment = moment_of(before or keep, now, "--before" if before else "--keep")
+    if moment > now:
+        raise InvalidInput("--before lies in the future", fix="name a moment that is over")
+    return moment
+
+
 def show_lines(lines: Sequence[Line], *, as_json: bool) -> None:
     """Write lines to standard output, as a table or as one array."""
     if as_json:

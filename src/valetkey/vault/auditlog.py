@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
+from valetkey.audit import pruning
 from valetkey.audit.following import POLL_SECONDS, Window
 from valetkey.audit.ledger import Query
 from valetkey.audit.line import Line
+from valetkey.audit.pruning import Cut, Pruned, planned, retirable
 from valetkey.audit.report import Chain, Report
 from valetkey.audit.verifying import examine
+from valetkey.effects import Event
 from valetkey.vault.auditing import Keyholder
 from valetkey.vault.world import VaultWorld
 
@@ -57,8 +61,37 @@ class Audit:
         self._world.audit.flush()
         return examine(self._world.store.ledger, self._holder.known(), progress=progress)
 
+    def prune(self, before: datetime, *, dry_run: bool = False) -> Pruned:
+        """Delete the lines from before a moment, so that what is left stays proven, and return how many those were.
+
+        The whole log is proven first; raises AuditBroken, and then nothing is deleted. Lines before and after say so.
+        Lines are deleted up to one with a signature, so the last few of a writer may stay a little longer.
+        """
+        self.verify()
+        key, ledger, audit = self._holder.known().key, self._world.store.ledger, self._world.audit
+        if key is None:
+            return Pruned()
+        plan = list(planned(ledger, key, before))
+        old = [line for line in ledger.unchained(None, 1000) if line.at < before]
+        if dry_run:
+            return Pruned(sum(cut.lines for cut in plan), sum(_goes(cut) for cut in plan), len(old))
+        if not (plan or old or retirable(ledger, key)):
+            return Pruned()
+        said = {"before": before.isoformat(timespec="milliseconds")}
+        audit.note(Event("audit.prune_started", "audit", "unknown", detail=said))
+        lines = pruning.cut(ledger, key, plan)
+        done = Pruned(lines, pruning.retire(ledger, key), pruning.cut_unchained(ledger, before))
+        counts = {name: str(count) for name, count in done.to_dict().items()}
+        audit.note(Event("audit.pruned", "audit", detail={**said, **counts}))
+        return done
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._world.store!r}>"
+
+
+def _goes(cut: Cut) -> bool:
+    """Say whether nothing of a writer is left."""
+    return cut.floors[-1].number == cut.head.number
 
 
 class Aside(Protocol):
@@ -78,6 +111,10 @@ class AsyncAudit:
     async def search(self, query: Query, limit: int = 1000) -> list[Line]:
         """Return the lines that match; see Audit.search."""
         return await self._aside(lambda: self.sync.search(query, limit))
+
+    async def prune(self, before: datetime, *, dry_run: bool = False) -> Pruned:
+        """Delete the lines from before a moment; see Audit.prune."""
+        return await self._aside(lambda: self.sync.prune(before, dry_run=dry_run))
 
     async def verify(self) -> Report:
         """Prove the whole log; see Audit.verify."""

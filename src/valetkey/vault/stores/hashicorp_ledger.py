@@ -11,16 +11,20 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from valetkey.audit.ledger import ROSTER, Head, Query
-from valetkey.audit.line import Line
+from valetkey.audit.line import TEXT_LIMIT, Line
 
 LINES_EACH: Final = 100
 """Lines beside a head; ten thousand lines of one writer are a hundred names to list."""
 
+ATTEMPTS: Final = 10
+"""Writes of one secret that others may come before."""
+
 _ROSTER_KEY: Final = "roster"
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Read = Callable[[str], tuple[Mapping[str, Any] | None, int]]
 Write = Callable[[str, Mapping[str, Any], int], bool]
@@ -35,10 +39,16 @@ class HashiCorpLedger:
         self._listed = listed
 
     def append(self, lines: Sequence[Line], head: Head, seen: int) -> bool:
-        """Write lines and head in one secret, by compare-and-set."""
-        held, version = self._read(_key(head.writer))
-        if not held or held["number"] != seen:
-            return False
+        """Write lines and head in one secret, by compare-and-set; who prunes meanwhile is no reason to give up."""
+        for _ in range(ATTEMPTS):
+            held, version = self._read(_key(head.writer))
+            if not held or held["number"] != seen or held.get("closed"):
+                return False
+            if self._appended(held, version, lines, head):
+                return True
+        return False
+
+    def _appended(self, held: Mapping[str, Any], version: int, lines: Sequence[Line], head: Head) -> bool:
         tail = list(held["lines"])
         if len(tail) >= LINES_EACH:
             chunk = f"audit/{head.writer}-{tail[0]['number']:012}"
@@ -83,19 +93,21 @@ class HashiCorpLedger:
         return matching[:limit] if query.oldest_first else matching[-limit:] if limit > 0 else []
 
     def chain(self, writer: str, after: int, limit: int) -> list[Line]:
-        """Return the next lines of one chain."""
+        """Return the next lines of one chain; what a crash left of those that were cut is not shown."""
+        held = self._read(_key(writer))[0] or {}  # before the listing: lines leave it for what is listed then
         keys = sorted(key for key in self._listed("audit") if key.startswith(f"{writer}-"))
-        secrets = [*(f"audit/{key}" for key in keys), _key(writer)]
+        after = max(after, held.get("cut", 0))
         found: dict[int, Line] = {}
-        for secret in secrets:
-            for told in (self._read(secret)[0] or {}).get("lines", ()):
-                line = Line.from_dict(told)
+        for told in [*(self._read(f"audit/{key}")[0] or {} for key in keys), held]:
+            for kept in told.get("lines", ()):
+                line = _line(kept)
                 found.setdefault(line.number, line)
         return [found[number] for number in sorted(found) if number > after][:limit]
 
     def strays(self, writers: Sequence[str]) -> list[str]:
         """Return who has lines and is not one of these."""
-        return sorted({key.rpartition("-")[0] for key in self._listed("audit")} - set(writers))
+        unknown = sorted(key for key in self._listed("audit") if key.rpartition("-")[0] not in set(writers))
+        return sorted({key.rpartition("-")[0] for key in unknown if (self._read(f"audit/{key}")[0] or {}).get("lines")})
 
     def unchained(self, after: int | None, limit: int) -> list[Line]:  # noqa: ARG002  # as every ledger
         """Return nothing: no line in an engine is older than the chains."""
@@ -103,11 +115,15 @@ class HashiCorpLedger:
 
     def cut(self, writer: str, until: int, floor: bytes, seen: bytes) -> bool:
         """Write the floor, then empty what lies under it; what a crash leaves is cut the next time."""
-        held, version = self._read(_key(writer))
-        if not held or held["floor"] != _text(seen):
-            return False
-        kept = [line for line in held["lines"] if line["number"] > until]
-        if not self._write(_key(writer), {**held, "floor": _text(floor), "lines": kept}, version):
+        for _ in range(ATTEMPTS):
+            held, version = self._read(_key(writer))
+            if not held or held["floor"] != _text(seen):
+                return False
+            kept = [line for line in held["lines"] if line["number"] > until]
+            moved = {**held, "floor": _text(floor), "cut": until, "lines": kept}
+            if self._write(_key(writer), moved, version):
+                break
+        else:
             return False
         for key in sorted(key for key in self._listed("audit") if key.startswith(f"{writer}-")):
             told, there = self._read(f"audit/{key}")
@@ -118,11 +134,19 @@ class HashiCorpLedger:
         return True
 
     def retire(self, heads: Sequence[Head], roster: Head, seen: int) -> bool:
-        """Write the roster, then empty the heads."""
-        if any(self.head(head.writer) != head for head in heads) or not self._enrolled(roster, seen):
-            return False
+        """Close the heads, write the roster, then empty the heads: nobody writes behind a head that is closed."""
+        closed: list[tuple[str, int]] = []
         for head in heads:
-            self._write(_key(head.writer), {}, self._read(_key(head.writer))[1])
+            held, version = self._read(_key(head.writer))
+            if not held or _head(held) != head:
+                return False
+            if not self._write(_key(head.writer), {**held, "closed": True}, version):
+                return False
+            closed.append((_key(head.writer), version + 1))
+        if not self._enrolled(roster, seen):
+            return False
+        for key, version in closed:
+            self._write(key, {}, version)
         return True
 
     def cut_unchained(self, before: datetime, limit: int) -> int:  # noqa: ARG002  # as every ledger
@@ -146,6 +170,16 @@ def _written(head: Head) -> dict[str, Any]:
 
 def _head(held: Mapping[str, Any]) -> Head:
     return Head(held["writer"], held["ordinal"], held["number"], b64decode(held["box"]), b64decode(held["floor"]))
+
+
+def _line(kept: Any) -> Line:
+    """Read a line; what somebody edited into no line is shown as one that holds nowhere."""
+    try:
+        return Line.from_dict(kept)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        number = kept.get("number") if isinstance(kept, dict) else None
+        damaged = {"damaged": str(kept)[:TEXT_LIMIT]}
+        return Line(_NEVER, "", "", "", detail=damaged, number=number if isinstance(number, int) else 1)
 
 
 def _text(box: bytes) -> str:

@@ -39,7 +39,7 @@ _CHAIN: Final = (
 _OUTSIDE: Final = f"SELECT id, {LINE} FROM {{t}}audit WHERE number < 1 AND id > ? ORDER BY id LIMIT ?"  # noqa: S608  # no values
 _FLOOR: Final = "UPDATE {t}audit_heads SET floor = ? WHERE writer = ? AND floor = ?"
 _CUT: Final = "DELETE FROM {t}audit WHERE writer = ? AND number > 0 AND number <= ?"
-_RETIRE: Final = "DELETE FROM {t}audit_heads WHERE writer = ? AND number = ?"
+_RETIRE: Final = "DELETE FROM {t}audit_heads WHERE writer = ? AND ordinal = ? AND number = ? AND box = ? AND floor = ?"
 # Each writer is one step in the index, however many lines it has.
 _STRAYS: Final = "SELECT min(writer) FROM {t}audit WHERE writer > ?"
 _UNCHAINED: Final = """DELETE FROM {t}audit WHERE id IN
@@ -148,7 +148,7 @@ class SqlLedger:
             if not self._roster(connection, roster, seen):
                 return False
             cursor = connection.cursor()
-            cursor.executemany(self._words.said(_RETIRE), [(head.writer, head.number) for head in heads])
+            cursor.executemany(self._words.said(_RETIRE), [tuple(head) for head in heads])
             return bool(cursor.rowcount == len(heads))
 
         return self._whole(work, roster)
