@@ -134,3 +134,60 @@ def test_prune_deletes_what_is_old_and_says_how_much(inside, log):
 def test_prune_deletes_nothing_where_it_is_not_clear_how_much(inside, log, options):
     assert inside("audit", "prune", *options).code == 2
     assert inside("audit", "verify", "--json").json["lines"] == 14
+
+
+# ── export ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_export_is_proven_with_the_vault_and_elsewhere_by_its_public_key(inside, log, tmp_path, monkeypatch):
+    file = tmp_path / "log.jsonl"
+    told = inside("audit", "export", str(file), "--json").json
+    assert (told["lines"], told["writers"]) == (14, 3)
+    assert inside("audit", "verify", "--file", str(file), "--json").json["lines"] == 14
+    assert inside("audit", "verify", "--against", str(file), "--json").json["ok"] is True
+    again = inside("audit", "export", str(file))
+    assert (again.code, "is there already" in again.err) == (2, True)
+    monkeypatch.setenv("VALETKEY_VAULT", str(tmp_path / "no vault here"))
+    proven = ("audit", "verify", "--file", str(file), "--public-key", told["public_key"], "--json")
+    assert inside(*proven).json["lines"] == 14
+    file.write_text(file.read_text().replace('"b4"', '"b9"'))
+    refused = inside(*proven)
+    assert (refused.code, refused.error["evidence"]["reason"]) == (7, "edited")
+    assert refused.error["evidence"]["number"] == 4
+
+
+def test_an_export_goes_through_a_pipe(valetkey, log, monkeypatch):
+    valetkey.env["VALETKEY_VAULT"] = str(log.where)
+    done = valetkey("audit", "export", "-")
+    assert done.code == 0
+    assert "public key" in done.err
+    assert [*map(json.loads, done.out.splitlines())][-1].keys() == {"closing", "signature"}
+    public = done.err.split()[-1]
+    assert (
+        valetkey("audit", "verify", "--file", "-", "--public-key", public, "--json", stdin=done.out).json["ok"] is True
+    )
+
+
+def test_a_log_that_does_not_hold_is_exported_with_exit_code_seven(inside, log, tmp_path):
+    log.sql("UPDATE {t}audit SET subject = 'x' WHERE subject = 'b4'")
+    done = inside("audit", "export", str(tmp_path / "log.jsonl"), "--json")
+    assert (done.code, done.error["code"]) == (7, "audit_broken")
+    assert "export_unsigned" in inside("audit", "verify", "--file", str(tmp_path / "log.jsonl")).out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--public-key", "00" * 32),
+        ("--file", "log", "--against", "log"),
+        ("--file", "log", "--public-key", "not hexadecimal"),
+        ("--file", "nowhere"),
+        ("--against", "nowhere"),
+        ("--file", "."),
+    ],
+)
+def test_verify_refuses_what_cannot_be(inside, log, tmp_path, options, monkeypatch):
+    assert inside("audit", "export", str(tmp_path / "log")).code == 0
+    monkeypatch.chdir(tmp_path)
+    done = inside("audit", "verify", *options)
+    assert (done.code, done.out) == (2, "")

@@ -1,4 +1,4 @@
-"""The audit log in memory: for tests and the store in memory, and for a file that was read (files.py)."""
+"""The audit log in memory: for tests and the store in memory."""
 
 from __future__ import annotations
 

@@ -25,6 +25,10 @@ REASONS: Final[dict[str, str]] = {
     "roster_missing": "the roster, which counts the writers, is gone",
     "roster_forged": "the roster is not what valetkey wrote",
     "roster_rolled_back": "the roster is an older one: it does not count a writer that is there",
+    "rolled_back": "a writer is not where it was in an export, or went another way since: an older copy was put back",
+    "export_changed": "the export is not the file that was signed",
+    "export_cut": "the export has no closing line: its end is missing",
+    "export_unsigned": "the log did not hold when it was exported, so the export was not signed",
     "key_missing": "the key of the log is gone from the vault, so nothing of it can be proven",
 }
 """Why a place does not hold: words that never change."""

@@ -6,10 +6,10 @@ again, because a prune or another commit may have come in between. What may not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
 from valetkey.audit.chain import ChainKey, Signed, Stand, floor_purpose, head_purpose
 from valetkey.audit.ledger import ROSTER, Head, Ledger
@@ -164,18 +164,7 @@ class _Examination:
         roster = self._roster(there)
         if roster is None:
             return [Finding("roster_forged")]
-        # Without a line a head proves nothing: where a store writes it apart from the roster, a crash can leave it.
-        using = [head for head in writers if self._has_lines(head)]
-        counted: set[int] = set()
-        found: list[Finding] = []
-        for head in using:
-            if head.ordinal > roster.writers or head.ordinal in counted:
-                found.append(Finding("roster_rolled_back", head.writer, head.ordinal))
-            elif roster.is_gone(head.ordinal):
-                found.append(Finding("stray", head.writer, head.ordinal))
-            counted.add(head.ordinal)
-        missing = set(roster.expected()).difference(head.ordinal for head in writers)
-        return found + [Finding("writer_missing", ordinal=ordinal) for ordinal in sorted(missing)]
+        return census(roster, [Present(head.writer, head.ordinal, self._has_lines(head)) for head in writers])
 
     def _has_lines(self, head: Head) -> bool:
         chain = self._chains.get(head.writer)
@@ -211,6 +200,33 @@ class _Examination:
         while page := self._ledger.unchained(after, PAGE):
             yield from page
             after = page[-1].id
+
+
+class Present(NamedTuple):
+    """Be a writer that is there, and whether there is any line of it."""
+
+    writer: str
+    ordinal: int
+    has_lines: bool
+
+
+def census(roster: Roster, there: Sequence[Present]) -> list[Finding]:
+    """Compare the writers that are there with the roster.
+
+    Without a line a head proves nothing: where a store writes it apart from the roster, a crash can leave it.
+    """
+    counted: set[int] = set()
+    found: list[Finding] = []
+    for one in there:
+        if not one.has_lines:
+            continue
+        if one.ordinal > roster.writers or one.ordinal in counted:
+            found.append(Finding("roster_rolled_back", one.writer, one.ordinal))
+        elif roster.is_gone(one.ordinal):
+            found.append(Finding("stray", one.writer, one.ordinal))
+        counted.add(one.ordinal)
+    missing = set(roster.expected()).difference(one.ordinal for one in there)
+    return found + [Finding("writer_missing", ordinal=ordinal) for ordinal in sorted(missing)]
 
 
 def _place(finding: Finding) -> Finding:

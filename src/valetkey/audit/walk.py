@@ -34,9 +34,9 @@ class Walk:
         self._last: datetime | None = None
         self._id = 0
 
-    def along(self, lines: Sequence[Line]) -> Finding | None:
-        """Go on; return the first place that does not hold, and stay before it."""
-        for place, line in enumerate(lines):
+    def along(self, lines: Sequence[Line], *, most: int | None = None) -> Finding | None:
+        """Go on, by so many lines at most; return the first place that does not hold, and stay before it."""
+        for place, line in enumerate(lines[:most]):
             reason = self._wrong(line, lines[place:])
             if reason == "removed":
                 return self.broken(reason)

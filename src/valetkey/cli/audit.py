@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
 from valetkey.cli.auditlines import Wanted, prune_moment, show_lines, show_next
+from valetkey.cli.auditproof import by_public_key, export_of, readable, show_report
 from valetkey.cli.base import FormCommand, Group, Session
-from valetkey.cli.show import facts, out_json, say, table
-
-if TYPE_CHECKING:
-    from valetkey.audit.report import Finding
+from valetkey.cli.show import out_bytes, out_json, say
+from valetkey.errors import InvalidInput
 
 
 @click.group(cls=Group)
@@ -97,38 +95,51 @@ def prune(session: Session, *, before: str, keep: str, dry_run: bool) -> None:
 
 
 @audit.command()
+@click.argument("file", metavar="FILE")
 @click.pass_obj
-def verify(session: Session) -> None:
-    """Prove that no line of the audit log was edited, removed, moved or put in, and that none is missing at an end.
+def export(session: Session, *, file: str) -> None:
+    """Write the whole audit log to a new file, or to standard output (-), as signed lines of JSON.
 
-    Exit code 7 and the error audit_broken where something does not hold: the first broken place of each writer, by a
-    reason of docs/audit.md. Others may go on writing meanwhile.
+    `valetkey audit verify --file FILE` proves it, also elsewhere: with the vault's key, or with the public key alone,
+    which this shows. A log that does not hold is written unsigned, and the exit code is 7.
     """
     with session.open() as vault:
-        report = vault.audit.examine()
-    if session.json:
-        out_json(report.to_dict())
-    else:
-        if report.findings:
-            rows = [
-                (one.reason, one.writer or "", one.ordinal or "", one.number or "", _when(one))
-                for one in report.findings
-            ]
-            table(("REASON", "WRITER", "ORDINAL", "LINE", "TIME (UTC)"), rows)
-        facts(
-            {
-                "lines": report.lines,
-                "writers": len(report.chains),
-                "pruned": sum(chain.pruned for chain in report.chains),
-                "unchained": report.unchained and f"{report.unchained} lines from before there were chains, not proven",
-                "from": report.first and f"{report.first:%Y-%m-%d %H:%M:%S} UTC",
-                "to": report.last and f"{report.last:%Y-%m-%d %H:%M:%S} UTC",
-            }
-        )
+        if file == "-":
+            report, records = vault.audit.records()
+            for record in records:
+                out_bytes(record)
+        else:
+            report = vault.audit.export(file)
+        public = vault.audit.public_key()
+    if session.json and file != "-":
+        out_json({"file": file, "lines": report.lines, "writers": len(report.chains), "public_key": public})
+    elif not session.json:
+        say(f"{report.lines} lines of {len(report.chains)} writers; the public key, to be kept elsewhere: {public}")
     report.proven()
 
 
-def _when(finding: Finding) -> str:
-    if finding.at is not None:
-        return f"{finding.at:%Y-%m-%d %H:%M:%S}"
-    return "" if finding.after is None else f"after {finding.after:%Y-%m-%d %H:%M:%S}"
+@audit.command()
+@click.option("--file", default="", metavar="FILE", help="Prove this export instead (- is standard input).")
+@click.option("--public-key", default="", metavar="HEX", help="Prove the file by this key alone, without the vault.")
+@click.option("--against", default="", metavar="FILE", help="Prove also that the log goes on from this export.")
+@click.pass_obj
+def verify(session: Session, *, file: str, public_key: str, against: str) -> None:
+    """Prove that no line of the audit log was edited, removed, moved or put in, and that none is missing at an end.
+
+    Exit code 7 and the error audit_broken where something does not hold: the first broken place of each writer, by a
+    reason of docs/audit.md. Others may go on writing meanwhile. With --against an older export is compared, which
+    shows a database that was put back to an older copy of itself.
+    """
+    if (public_key and not file) or (file and against):
+        raise InvalidInput("these options do not go together", fix="--file FILE [--public-key HEX], or --against FILE")
+    if public_key:
+        report = by_public_key(file, public_key)
+    else:
+        with session.open() as vault, export_of(file) as records:
+            if file:
+                report = vault.audit.examine_file(records)
+            else:
+                with readable(against):
+                    report = vault.audit.examine_against(against) if against else vault.audit.examine()
+    show_report(report, as_json=session.json)
+    report.proven()

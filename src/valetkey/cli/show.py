@@ -71,6 +71,11 @@ def out_json(value: object) -> None:
     _echo(text + b"\n", nl=False)
 
 
+def out_bytes(data: bytes) -> None:
+    """Write a result as it is: in UTF-8, whatever the terminal speaks; raises Unwritten, BrokenPipeError."""
+    _echo(data, nl=False)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write rows in aligned columns under their heads."""
     lines = [[clean(cell) for cell in row] for row in rows]

@@ -5,12 +5,17 @@ What may not be here: what a chain is (audit/).
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from valetkey.audit import pruning
+from valetkey.audit.exporting import exported
+from valetkey.audit.files import compared, examine_file, heads_of
 from valetkey.audit.following import POLL_SECONDS, Window
 from valetkey.audit.ledger import Query
 from valetkey.audit.line import Line
@@ -18,7 +23,9 @@ from valetkey.audit.pruning import Cut, Pruned, planned, retirable
 from valetkey.audit.report import Chain, Report
 from valetkey.audit.verifying import examine
 from valetkey.effects import Event
+from valetkey.errors import AlreadyExists, InvalidInput
 from valetkey.vault.auditing import Keyholder
+from valetkey.vault.backup import draft_of
 from valetkey.vault.world import VaultWorld
 
 T = TypeVar("T")
@@ -60,6 +67,56 @@ class Audit:
         """Return what holds and every place that does not; `progress` is told of each writer that was looked at."""
         self._world.audit.flush()
         return examine(self._world.store.ledger, self._holder.known(), progress=progress)
+
+    def public_key(self) -> str:
+        """Return what proves exports without the vault, in hexadecimal; empty before the first line was written."""
+        key = self._holder.known().key
+        return "" if key is None else key.public.hex()
+
+    def records(self) -> tuple[Report, Iterator[bytes]]:
+        """Return what holds, and an export of the log line by line, signed only if all of it holds.
+
+        Iterating raises StoreUnavailable where the log was pruned meanwhile.
+        """
+        report = self.examine()
+        key = self._holder.known().key
+        if key is None:
+            raise InvalidInput("there is no chained audit log to export yet", fix="use the vault, and export then")
+        return report, exported(self._world.store.ledger, key, report, self._world.clock())
+
+    def export(self, file: str | Path) -> Report:
+        """Write an export to a new file, mode 0600; raises AlreadyExists, StoreUnavailable. docs/audit.md."""
+        file = Path(file)
+        if file.exists():
+            raise AlreadyExists(f"{file} is there already", fix="name a new file; nothing was changed")
+        report, records = self.records()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with draft_of(file) as draft, os.fdopen(os.open(draft, flags, 0o600), "wb") as written:
+            written.writelines(records)
+        return report
+
+    def examine_file(self, records: Iterable[bytes]) -> Report:
+        """Return what holds of an export of this vault's log, line by line; raises InvalidInput for another's."""
+        key = self._holder.known().key
+        if key is None:
+            raise InvalidInput("this vault has no key of an audit log", fix="use --public-key, or name another vault")
+        return examine_file(records, key=key)
+
+    def examine_against(self, file: str | Path) -> Report:
+        """Return what holds of the log, and whether every writer goes on from where it stood in an export.
+
+        This shows what cannot be seen from inside: that the database was put back to an older copy of itself.
+        Raises AuditBroken for an export that does not hold, InvalidInput for another vault's.
+        """
+        with Path(file).open("rb") as records:
+            self.examine_file(records).proven()
+        report, key = self.examine(), self._holder.known().key
+        if key is None or any(one.reason.startswith("roster_") for one in report.findings):
+            return report
+        with Path(file).open("rb") as records:
+            found = compared(self._world.store.ledger, key, heads_of(records, key))
+        ordered = sorted([*report.findings, *found], key=lambda one: (one.ordinal, one.number))
+        return replace(report, findings=tuple(ordered))
 
     def prune(self, before: datetime, *, dry_run: bool = False) -> Pruned:
         """Delete the lines from before a moment, so that what is left stays proven, and return how many those were.
@@ -111,6 +168,14 @@ class AsyncAudit:
     async def search(self, query: Query, limit: int = 1000) -> list[Line]:
         """Return the lines that match; see Audit.search."""
         return await self._aside(lambda: self.sync.search(query, limit))
+
+    async def export(self, file: str | Path) -> Report:
+        """Write an export to a new file; see Audit.export."""
+        return await self._aside(lambda: self.sync.export(file))
+
+    async def examine_against(self, file: str | Path) -> Report:
+        """Return what holds, and whether the log goes on from an export; see Audit.examine_against."""
+        return await self._aside(lambda: self.sync.examine_against(file))
 
     async def prune(self, before: datetime, *, dry_run: bool = False) -> Pruned:
         """Delete the lines from before a moment; see Audit.prune."""

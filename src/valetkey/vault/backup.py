@@ -77,7 +77,7 @@ def backup(place: Place, file: Path, *, progress: Progress = quiet) -> int:
         raise AlreadyExists(f"{file} is there already", fix="name a new file; nothing was changed")
     if not file.parent.is_dir():
         raise InvalidInput(f"there is no folder {file.parent}", fix="make it, or name another")
-    with opened(place, create=False) as store, bulk_of(store) as tables, _draft(file) as draft:
+    with opened(place, create=False) as store, bulk_of(store) as tables, draft_of(file) as draft:
         refuse_unused(keyring_row(tables, place).state, place.shown)
         with tables.reading():
             return _write(tables, draft, progress)
@@ -170,7 +170,7 @@ def _line_pages(tables: Bulk) -> Iterator[list[AuditRow]]:
 
 
 @contextmanager
-def _draft(file: Path) -> Iterator[Path]:
+def draft_of(file: Path) -> Iterator[Path]:
     """Give the path of a draft, which gets its name when it is whole; AlreadyExists where the name is taken."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     try:
@@ -341,7 +341,7 @@ def _into_database(file: Path, place: Place, progress: Progress) -> Path | None:
     ):
         if new.row(KEYRING) is not None:
             aside = file.with_name(f"{file.name}.replaced-{_stamp()}")
-            with _draft(aside) as draft:
+            with draft_of(aside) as draft:
                 _write(new, draft, progress)
         highest, total, done = new.highest(), old.count(), 0
         new.clear()
