@@ -291,8 +291,9 @@ def test_an_async_caller_that_leaves_does_not_take_the_refresh_with_it(oidc, pro
         before = vault.connection("op/alice")
         expire(vault, "op/alice")
 
+        other = valetkey.open_async(path)
+
         async def impatient() -> None:
-            other = valetkey.open_async(path)
             task = asyncio.create_task(other.token("op/alice"))
             while not any(  # noqa: ASYNC110  # what we wait for happens in the store, not in this loop
                 line.kind == "refresh.started" for line in await asyncio.to_thread(vault.events)
@@ -307,6 +308,7 @@ def test_an_async_caller_that_leaves_does_not_take_the_refresh_with_it(oidc, pro
         for thread in threading.enumerate():
             if thread.name == "valetkey":
                 thread.join(30)
+        other.sync.close()
         vault._held.clear()
         after = vault.connection("op/alice")
         assert after.refreshes == before.refreshes + 1

@@ -175,8 +175,8 @@ def test_no_vault_is_made_where_none_is_wanted(path, tmp_path):
 def test_a_refused_vault_is_let_go_of(path, tmp_path, monkeypatch):
     filled(path)
     (tmp_path / "vault.key").unlink()
-    closed = []
-    monkeypatch.setattr(SqliteStore, "close", lambda self: closed.append(self.path))
+    closed, close = [], SqliteStore.close
+    monkeypatch.setattr(SqliteStore, "close", lambda self: (closed.append(self.path), close(self)))
     with pytest.raises(KeyMissing):
         opened(path)
     assert closed == [path]

@@ -247,8 +247,8 @@ def test_a_damaged_file_is_called_unreadable_and_not_busy(path):
     store.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
-    with pytest.raises(VaultUnreadable) as refusal:
-        SqliteStore.open(path, create=False).load("c/1")
+    with closing(SqliteStore.open(path, create=False)) as damaged, pytest.raises(VaultUnreadable) as refusal:
+        damaged.load("c/1")
     assert "backup" in explained(refusal).fix
 
 
