@@ -191,6 +191,9 @@ def test_a_closing_line_that_is_gone_or_another_one_is_named(kept, how):
     kept.records = [*records[:-1], {**closing, "signature": records[kept.place(7)]["signature"]}]
     kept.write()
     assert kept.found(how) == [("export_changed", "", 0)]
+    kept.records = [*records[:-1], {**closing, "closing": "00" * 32}]
+    kept.write()
+    assert kept.found(how) == [("export_changed", "", 0)]
     kept.records = [*records[:-1], {"closing": closing["closing"]}]
     kept.write()
     assert kept.found(how) == [("export_unsigned", "", 0)]

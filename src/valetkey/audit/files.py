@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from hmac import compare_digest
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -223,12 +224,14 @@ class _File:
             self._note("export_cut")
         elif "signature" not in closing:
             self._note("export_unsigned")
-        elif not self._holds(str(closing["signature"])) or closing["closing"] != self.digest.hexdigest():
+        elif not self._holds(str(closing["signature"]), str(closing["closing"])):
             self._note("export_changed")
 
-    def _holds(self, signature: str) -> bool:
+    def _holds(self, signature: str, said: str) -> bool:
+        digest = self.digest.digest()
         try:
-            return self._signed.holds("export", self.digest.digest(), bytes.fromhex(signature))
+            is_ours = self._signed.holds("export", digest, bytes.fromhex(signature))
+            return is_ours and compare_digest(digest, bytes.fromhex(said))
         except ValueError:
             return False
 
