@@ -26,7 +26,8 @@ $(READY): pyproject.toml constraints.txt
 	@python="$(PYTHON)"; test -n "$$python" && "$$python" -c $(NEW_ENOUGH) 2>/dev/null \
 	|| { echo "valetkey: no Python >= 3.11 with venv found; install one, or say make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@echo "valetkey: installing into $(VENV); the first time takes a minute or more"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	@touch $@
 
 peers: $(PEERS) ## install the Node servers that the tests talk to (quick when nothing changed)

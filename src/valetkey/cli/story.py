@@ -194,7 +194,7 @@ def _audit(stage: Stage) -> Step:
         outcome = "…" if line.outcome == "unknown" else line.outcome
         step.lines.append(f"{line.at:%H:%M:%S}  {line.kind:<24}{line.subject:<26}{outcome}{why}")
     if len(lines) > LINES_SHOWN:
-        step.lines.insert(0, f"(the last {LINES_SHOWN} of {len(lines)} lines; `valetkey audit tail` shows more)")
+        step.lines.insert(0, f"(the last {LINES_SHOWN} of {len(lines)} lines)")
     kinds = {line.kind for line in lines}
     step.expect({"connect.started", "connection.created", "refresh.started"} <= kinds, "the log has every event")
     return step

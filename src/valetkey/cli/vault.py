@@ -239,6 +239,7 @@ def check(session: Session) -> None:
         age = (datetime.now(UTC) - key.made_at).days
         seals = "seals what is written" if key.current else "is an older one"
         say(f"data key {key.key_id}: {age} days old, {seals}, {key.records} records are under it")
+    say("the keyring, which is a record too, is under the vault's own key")
     for seen in found.seen:
         say(f"others can read it: {seen}")
     if found.reseal == "running":

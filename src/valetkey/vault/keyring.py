@@ -9,7 +9,7 @@ is written.
     wrapped keys, opened = id of the current key (4) | for each key: id (4), key (32), created at (8, double)
 
 The descriptor says in the clear how to come by the key (keks/); it is bound to what is wrapped. A fixed layout, because
-`valetkey token` reads it in its 30 milliseconds (quick.py), which a decoder's import would eat.
+`valetkey token` reads it in its twentieth of a second (quick.py), which a decoder's import would eat.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The short way to a fresh token: `valetkey token` in 30 milliseconds, where importing the vault takes twice that.
+"""The short way to a fresh token: `valetkey token` in a twentieth of a second; importing the vault takes twice that.
 
 Reads, and appends to the spool what it gives (spool.py). Whatever is not plain (a token to be renewed, a wrong key, no
 such connection, a spool that cannot be written) gives None, and the long way says what there is to say. What may not be
