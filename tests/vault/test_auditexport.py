@@ -265,12 +265,17 @@ def against(log, export):
 def test_a_log_that_went_on_and_was_pruned_goes_on_from_its_export(log, tmp_path):
     with log.writer(days_ago=100) as audit:
         audit.note(Event("app.added", "d2"))
-        export = Export(log, tmp_path / "log.jsonl")
+        earlier = Export(log, tmp_path / "log.jsonl")
+        audit._clock = lambda: datetime.now(UTC)
         audit.note(Event("app.added", "d3"))
+    with log.writer(days_ago=100) as audit:
+        audit.note(Event("app.added", "e2"))
+    export = Export(log, tmp_path / "later.jsonl")
     assert against(log, export) == []
     with valetkey.open(log.where) as vault:
-        vault.audit.prune(datetime.now(UTC) - timedelta(days=50))
+        assert vault.audit.prune(datetime.now(UTC) - timedelta(days=50)).writers == 1
     assert against(log, export) == []
+    assert against(log, earlier) == []
 
 
 def test_a_writer_that_was_put_back_to_an_older_end_is_seen_by_an_export_alone(log, tmp_path):

@@ -106,12 +106,49 @@ def test_pruned_step_by_step_it_is_pruned_the_same(log, monkeypatch):
     assert log.found() == []
 
 
-def test_nothing_is_deleted_from_a_log_that_does_not_hold(log):
-    log.sql("UPDATE {t}audit SET subject = 'x' WHERE subject = 'b3'")
+@pytest.mark.parametrize("subject", ["b3", "d2"])
+def test_nothing_is_deleted_from_a_log_that_does_not_hold_among_old_lines_or_new(log, subject):
+    log.sql("UPDATE {t}audit SET subject = 'x' WHERE subject = ?", subject)
     before = subjects(log)
     with pytest.raises(AuditBroken):
         prune(log, days_ago(50))
     assert subjects(log) == before
+
+
+def test_a_line_of_the_very_moment_is_kept(log):
+    store = log.store()
+    moment = next(line.at for line in store.ledger.find(Query(), 1000) if line.subject == "c5")
+    store.close()
+    prune(log, moment)
+    assert "c5" in subjects(log)
+    prune(log, moment + timedelta(milliseconds=1))
+    assert "c5" not in subjects(log)
+
+
+def test_lines_are_deleted_up_to_one_with_a_signature(log):
+    with log.writer(days_ago=100) as audit:
+        audit.note(Event("app.added", "e2"))
+        audit.tell(Event("token.handed_out", "e3"))
+        audit._clock = lambda: datetime.now(UTC)
+        audit.tell(Event("token.handed_out", "e4"))
+    prune(log, days_ago(50))
+    assert subjects(log)[-2:] == ["e3", "e4"], "e3 shares a commit, and its signature, with e4"
+    assert "e2" not in subjects(log)
+    assert log.found() == []
+
+
+def test_a_head_of_before_under_the_floor_of_now_is_named(log):
+    with log.writer(days_ago=100) as audit:
+        audit.note(Event("app.added", "e2"))
+        older = log.sql("SELECT number, box FROM {t}audit_heads WHERE writer = ?", audit.writer)[0]
+        audit.note(Event("app.added", "e3"))
+        audit._clock = lambda: datetime.now(UTC)
+        audit.note(Event("app.added", "e4"))
+    prune(log, days_ago(50))
+    mine = f"WHERE writer = '{log.writers[4]}'"
+    log.sql(f"DELETE FROM {{t}}audit {mine}")
+    log.sql(f"UPDATE {{t}}audit_heads SET number = ?, box = ? {mine}", *older)
+    assert log.found() == [("head_forged", log.writers[4], 2)]
 
 
 def test_a_writer_that_lives_goes_on_where_it_was_or_in_a_chain_of_its_own(log):
