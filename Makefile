@@ -64,7 +64,8 @@ fuzz: $(READY) ## look for tokens that break the verifier (SECONDS=60)
 	$(BIN)/python tests/fuzz/fuzz_jose.py $(or $(SECONDS),60)
 
 torture: $(READY) $(PEERS) ## the long forms: kill -9 by the hundred, outages in mid-load (docs/torture.md)
-	TORTURE_KILLS=$(or $(KILLS),100) $(BIN)/python -m pytest -p no:randomly -s -v tests/torture tests/peers -k "kill_9 or lost_only or costs_no_grant" $(ARGS)
+	TORTURE_KILLS=$(or $(KILLS),100) $(BIN)/python -m pytest -p no:randomly -s -v tests/torture tests/peers tests/vault \
+	-k "kill_9 or lost_only or costs_no_grant or killed" $(ARGS)
 
 docs: $(READY) ## write the generated parts of the docs anew
 	$(BIN)/python docs/generate.py

@@ -1,8 +1,9 @@
-"""Vaults for the tests of keys: one with an app in it, its keyring as stored, whether it opens; a rewrap that is killed."""
+"""Vaults for the tests of keys: one with an app in it, its keyring as stored, whether it opens; commands that are killed."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,14 @@ rewrap(Place.of(sys.argv[1]), Target.of(sys.argv[2]), given=Given(ask=ask), ask=
 
 STEPS_MOST = 200
 
+EVERY = 1 if os.environ.get("TORTURE_KILLS") else 6
+"""`make torture` kills at every step, `make test` at each sixth, from one drawn by chance: a drill takes half a minute."""
+
+
+def kill_points(most: int = STEPS_MOST) -> range:
+    """Return the steps at which a command is to be killed, in order; they go on beyond its end."""
+    return range(secrets.randbelow(EVERY), most, EVERY)
+
 
 def _killed_at(step: int, place: Place, target: str, phrase: str) -> int:
     command = [sys.executable, "-c", CHILD, str(place.path), target, str(step), phrase]
@@ -84,13 +93,13 @@ def _killed_at(step: int, place: Place, target: str, phrase: str) -> int:
 def killed_at_every_step(
     place: Place, target: str, *, opened: Callable[[int], None], back: Callable[[], None], phrase: str = ""
 ) -> int:
-    """Kill a rewrap at one step after the other, until it comes to its end; return how many there were.
+    """Kill a rewrap at one step after the other, until it comes to its end; return at which it was not killed any more.
 
     After each, `opened` is told the version of the box (2: described) and says whether the vault opens with that key;
     `back` undoes a rewrap that was killed after its one write.
     """
     boxes: set[int] = set()
-    for step in range(STEPS_MOST):
+    for step in kill_points():
         code = _killed_at(step, place, target, phrase)
         version = box_of(place)[0]
         boxes.add(version)

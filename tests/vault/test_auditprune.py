@@ -11,6 +11,7 @@ import pytest
 
 import valetkey
 from auditkit import Log
+from keykit import kill_points
 from valetkey.audit import pruning
 from valetkey.audit.ledger import Query
 from valetkey.audit.pruning import Pruned
@@ -257,7 +258,7 @@ KEPT = ["a", "c5", "d2"]
 
 def test_killed_again_and_again_it_comes_to_its_end_and_the_log_holds_each_time(log):
     moment = days_ago(50)
-    for step in range(200):
+    for step in kill_points():
         code = killed_at(step, log, moment)
         assert log.found() == []
         left = subjects(log)
@@ -274,7 +275,7 @@ def test_killed_again_and_again_it_comes_to_its_end_and_the_log_holds_each_time(
 def test_killed_at_any_step_the_log_holds_and_the_same_command_goes_on(tmp_path):
     log = aged(Log(tmp_path / "vault.db"))
     files = {file: file.read_bytes() for file in tmp_path.glob("vault.db*")}
-    for step in range(0, 400, 2):  # after one statement and before the next the file is the same
+    for step in kill_points(400):
         for file in tmp_path.glob("vault.db*"):
             file.unlink()
         for file, data in files.items():

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import valetkey
-from keykit import a_vault, box_of
+from keykit import a_vault, box_of, kill_points
 from valetkey.audit.ledger import Query
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
 from valetkey.testing import Sandbox
@@ -392,7 +392,7 @@ def test_killed_at_any_step_everything_opens_and_the_same_command_goes_on(tmp_pa
         assert world.store.swap(names.connection_record(made.name), 0, desk.seal_connection(made, START.timestamp()))
     before = content(desk, world)
     killed = 0
-    for step in range(200):
+    for step in kill_points():
         if what == "retire":
             world.keys.renew()
             reseal(desk, world)
@@ -408,7 +408,7 @@ def test_killed_at_any_step_everything_opens_and_the_same_command_goes_on(tmp_pa
             break
     else:
         pytest.fail("the command never came to its end")
-    assert killed > 3
+    assert killed
     world.close()
 
 
