@@ -392,7 +392,7 @@ def test_killed_at_any_step_everything_opens_and_the_same_command_goes_on(tmp_pa
         assert world.store.swap(names.connection_record(made.name), 0, desk.seal_connection(made, START.timestamp()))
     before = content(desk, world)
     killed = 0
-    for step in kill_points():
+    for step in range(200) if what == "retire" else kill_points():  # to retire takes fewer steps than are left out
         if what == "retire":
             world.keys.renew()
             reseal(desk, world)
