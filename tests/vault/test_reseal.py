@@ -221,6 +221,17 @@ def test_a_damaged_record_is_named_and_hides_none_of_the_others(opened):
     assert world.store.load(names.RESEAL).state == "running"
 
 
+def test_a_record_of_a_later_valetkey_is_left_and_hides_none_of_the_others(opened):
+    desk, world = opened
+    name = "connection/acme/user005"
+    held = world.store.load(name)
+    later = b"\xff" + desk.sealer.open(name, held.box)[1:]  # the first byte is the version of the record
+    assert world.store.swap(name, held.version, Entry("active", desk.sealer.seal(name, later)))
+    done = reseal(desk, world)
+    assert done.damaged == [name]
+    assert done.sealed == COUNT + 1
+
+
 def test_a_process_that_was_open_all_along_reads_and_writes_through_a_reseal(place, opened):
     desk, world = opened
     other_desk, other = open_world(place.path or place.url, transport=Transport)

@@ -21,7 +21,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from valetkey.effects import Event, Plan, load, now, swap
-from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
+from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged, VaultUnreadable
 from valetkey.run import run
 from valetkey.values import Entry
 from valetkey.vault import names
@@ -47,8 +47,6 @@ RETIRE_SECONDS: Final = 3600.0
 HELD_SECONDS: Final = CARRY_SECONDS + 5.0
 """A notice or publication that is due within this time may be under way."""
 
-NAMED: Final = 20
-
 Became: TypeAlias = Literal["sealed", "current", "held", "gone"]
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -64,7 +62,7 @@ class Reseal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass
 class Resealed:
-    """Say what a reseal did. `held` were in somebody's hands to the end; `damaged` do not open with any key."""
+    """Say what a reseal did. `held` were in somebody's hands to the end; `damaged` do not open, or not here."""
 
     key: str
     records: int = 0
@@ -98,8 +96,9 @@ def _held(desk: Desk, name: str, entry: Entry, moment: float) -> bool:
         return lease is not None and moment < lease.until
     if name == names.SURVEY:
         return entry.state == "running"
-    taken = name.startswith((names.NOTICES, names.PUBLISHED)) and entry.due_at is not None
-    return taken and entry.due_at is not None and 0 < entry.due_at.timestamp() - moment <= HELD_SECONDS
+    if entry.due_at is None or not name.startswith((names.NOTICES, names.PUBLISHED)):
+        return False
+    return 0 < entry.due_at.timestamp() - moment <= HELD_SECONDS
 
 
 # ── the whole vault ───────────────────────────────────────────────────────────────────────────────────────────
@@ -161,7 +160,7 @@ def _pass(desk: Desk, world: VaultWorld, done: Resealed, all_names: Iterable[str
     def one(name: str) -> tuple[str, Became | Literal["damaged"]]:
         try:
             return name, run(seal_anew(desk, name), world)
-        except VaultDamaged:
+        except (VaultDamaged, VaultUnreadable):  # the second: written by a later valetkey, which can seal it anew
             return name, "damaged"
 
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="valetkey-reseal") as pool:
@@ -223,7 +222,7 @@ def retire(desk: Desk, world: VaultWorld, *, progress: Progress = lambda _doing,
     if needed:
         name = next(iter(needed.values()))
         raise InvalidInput(
-            f"{len(needed)} of the older data keys still open something, for example {name[: NAMED * 8]}",
+            f"{len(needed)} of the older data keys still open something, for example {name}",
             fix="`valetkey vault reseal` once more, then this an hour later; nothing was changed",
         )
     shown = [key_id.hex() for key_id in old]
