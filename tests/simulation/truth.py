@@ -53,18 +53,25 @@ class Truth:
     def covers(self, held: Connection, access: AccessToken, before: str, now: float, *, stalled: bool = False) -> bool:
         """Say whether a record holds this answer, or one that came later, or one of another consent.
 
-        Where no refresh token is replaced, any other renewal since `before` does as well; and for an answer to who stood
-        still, whatever is still good.
+        Where no refresh token is replaced, any other renewal since `before` does as well, and so does what another got
+        for the same refresh token: clocks that differ by more than a lease let two spend it, each for a target of its
+        own. For an answer to who stood still, whatever is still good does.
         """
         own = self.access(access_of(held))
         if own is None or own.grant is not access.grant:
             return own is not None
         if access.refresh is None or self.provider(access.refresh).manner.forgives:
             # For another target it can be had again with the refresh token that is still held.
-            return bool(access.part) or own.number >= access.number or own.name != before
+            renewed = bool(access.part) or own.number >= access.number or own.name != before
+            return renewed or self._twins(self.refresh(refresh_of(held)), access.refresh)
         token = self.refresh(refresh_of(held))
         if token is None:
             return False
         if stalled and self.provider(token).usable(token.name, now):
             return True
         return token.number >= access.refresh.number or token.parent is access.refresh.parent
+
+    @staticmethod
+    def _twins(one: RefreshToken | None, other: RefreshToken | None) -> bool:
+        """Say whether two refresh tokens were given for the same one."""
+        return one is not None and other is not None and one.parent is not None and one.parent is other.parent
