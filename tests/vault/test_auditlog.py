@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import valetkey
-from auditkit import Log
+from auditkit import Log, log_of
 from valetkey.audit import verifying
 from valetkey.audit.chain import hash_of, link_of
 from valetkey.audit.following import Window
@@ -28,9 +28,8 @@ B = "UPDATE {t}audit SET"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def log(request, tmp_path):
-    where = tmp_path / "vault.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    return Log(where).filled()
+def log(request):
+    return log_of(request, Log.filled)
 
 
 def at(log, number, writer=1):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import valetkey
-from auditkit import Log
+from auditkit import Log, log_of
 from keykit import kill_points
 from valetkey.audit import pruning
 from valetkey.audit.ledger import Query
@@ -21,9 +21,8 @@ from vaultprocs import forked
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def log(request, tmp_path):
-    where = tmp_path / "vault.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
-    return aged(Log(where))
+def log(request):
+    return log_of(request, aged)
 
 
 def aged(log):

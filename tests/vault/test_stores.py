@@ -27,10 +27,17 @@ def in_hashicorp(request):
     return HashiCorpStore.open(SCHEME + reached.folder, create=True, manager=reached.manager)
 
 
+def prepared(url):
+    """Make the tables; those of the oldest release are made anew for each test."""
+    PostgresStore.open(url, create=True).close()
+
+
 MAKERS = {
     "memory": lambda request: MemoryStore(),
     "sqlite": lambda request: SqliteStore.open(request.getfixturevalue("tmp_path") / "vault.db", create=True),
-    "postgres": lambda request: PostgresStore.open(request.getfixturevalue("postgres"), create=True),
+    "postgres": lambda request: PostgresStore.open(
+        request.getfixturevalue("postgres_copied")(prepared)[0], create=True
+    ),
     "postgres_oldest": lambda request: PostgresStore.open(request.getfixturevalue("postgres_oldest"), create=True),
     "hashicorp": in_hashicorp,
 }

@@ -260,8 +260,7 @@ def import_psycopg() -> None:
 
 
 def _configure(connection: Connection[Any]) -> None:
-    for statement in _SESSION:
-        connection.execute(statement)
+    connection.execute("; ".join(_SESSION))  # one way to the server and back, where it is far away
 
 
 def _change(name: str, seen: int, entry: Entry | None, mark: bytes) -> tuple[str, tuple[Any, ...]]:
