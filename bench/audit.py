@@ -167,10 +167,10 @@ def in_a_vault(folder: Path) -> list[Row]:
 
         def quiet() -> None:
             vault._teller = Teller(Silent())
-            vault._held.clear()
+            vault._opened.clear()
 
         def from_store() -> None:
-            vault._held.clear()
+            vault._opened.clear()
             vault.token("sb/alice")
 
         rows = [compared("vault.token(), remembered", 1e6, "µs", lambda: vault.token("sb/alice"), quiet)]

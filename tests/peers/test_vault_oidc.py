@@ -309,7 +309,7 @@ def test_an_async_caller_that_leaves_does_not_take_the_refresh_with_it(oidc, pro
             if thread.name == "valetkey":
                 thread.join(30)
         other.sync.close()
-        vault._held.clear()
+        vault._opened.clear()
         after = vault.connection("op/alice")
         assert after.refreshes == before.refreshes + 1
         assert after.refresh_fingerprint != before.refresh_fingerprint

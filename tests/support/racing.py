@@ -38,7 +38,7 @@ def threads_worker(race: Race, barrier: Any, results: Any) -> None:
     for _ in range(race.rounds):
         got: list[str] = []
         start = threading.Barrier(race.threads)
-        vault._held.clear()
+        vault._opened.clear()
 
         def ask(got=got, start=start) -> None:
             start.wait(PATIENCE)
@@ -69,7 +69,7 @@ def async_worker(race: Race, barrier: Any, results: Any) -> None:
     async def main() -> None:
         async with valetkey.open_async(race.path, create=False) as vault:
             for _ in range(race.rounds):
-                vault.sync._held.clear()
+                vault.sync._opened.clear()
                 await asyncio.to_thread(barrier.wait, PATIENCE)
                 results.put(list(await asyncio.gather(*(ask(vault) for _ in range(COROUTINES)))))
                 await asyncio.to_thread(barrier.wait, PATIENCE)

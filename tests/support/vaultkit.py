@@ -209,7 +209,7 @@ def expire(vault, name: str) -> None:
         aged = msgspec.structs.replace(connection, tokens=tokens)
         if world.store.swap(record, entry.version, desk.seal_connection(aged, moment)):
             break
-    vault._held.clear()
+    vault._opened.clear()
 
 
 def drive(plan, world: FakeWorld):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import parse_qs
@@ -23,11 +24,13 @@ from valetkey.errors import (
 )
 from valetkey.providers.schema import Answer, Parameter
 from valetkey.values import Entry, Secret
-from valetkey.vault import keeper as keeper_module
 from valetkey.vault import names
+from valetkey.vault import opened as opened_module
 from valetkey.vault.connect import PENDING_SECONDS, USED_SECONDS
-from valetkey.vault.keeper import REMEMBERED_MOST, REMEMBERED_SECONDS, SWEPT, Keeper
+from valetkey.vault.keeper import SWEPT, Keeper
+from valetkey.vault.opened import MOST, SECONDS
 from valetkey.vault.records import App, Trouble
+from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.world import VaultWorld
@@ -62,7 +65,7 @@ class Scene:
         self.spills = SpillFolder(folder / "v.spill")
         self.now, self.ticks, self.sent = START, 1000.0, []
         self.provider = lambda _: tokens_answer(len(self.sent) + 1)
-        monkeypatch.setattr(keeper_module, "time", SimpleNamespace(monotonic=lambda: self.ticks))
+        monkeypatch.setattr(opened_module, "time", SimpleNamespace(monotonic=lambda: self.ticks))
 
     def send(self, request):
         self.sent.append({name: values[0] for name, values in parse_qs(request.body.decode()).items()})
@@ -121,7 +124,7 @@ def test_a_token_is_given_without_asking_the_provider_while_it_is_fresh(scene, k
 def test_a_token_opened_within_a_second_is_given_without_looking_at_the_store(scene, keeper):
     first = keeper.token("acme/alice")
     looked = scene.store.loads
-    scene.ticks += REMEMBERED_SECONDS - 0.001
+    scene.ticks += SECONDS - 0.001
     assert keeper.token("acme/alice") is first
     assert keeper.remembered("acme/alice") is first
     assert scene.store.loads == looked
@@ -139,7 +142,7 @@ def test_a_disconnection_by_another_is_obeyed_within_a_second(scene, keeper):
         with pytest.raises(NotFound):
             another.token("acme/alice")
     assert keeper.token("acme/alice").reveal() == "access-1", "the second has not passed"
-    scene.ticks += REMEMBERED_SECONDS
+    scene.ticks += SECONDS
     with pytest.raises(NotFound):
         keeper.token("acme/alice")
 
@@ -147,7 +150,7 @@ def test_a_disconnection_by_another_is_obeyed_within_a_second(scene, keeper):
 def test_a_mark_of_revocation_is_obeyed_within_a_second(scene, keeper):
     keeper.token("acme/alice")
     scene.put(a_connection(revoked_at=T0))
-    scene.ticks += REMEMBERED_SECONDS
+    scene.ticks += SECONDS
     with pytest.raises(Revoked):
         keeper.token("acme/alice")
 
@@ -179,11 +182,65 @@ def test_a_fallback_token_is_not_remembered(scene, keeper):
 
 
 def test_memory_is_bounded(scene, keeper):
-    keeper._held = {f"acme/{number}": (scene.ticks + 1, None) for number in range(REMEMBERED_MOST)}
-    keeper._grips = {"acme/1": (scene.ticks + 1, None)}
+    keeper.credential("acme/alice")
+    held = keeper._opened._tokens["acme/alice"]
+    keeper._opened._tokens |= {f"acme/{number}": held for number in range(MOST - 1)}
+    scene.ticks += SECONDS
     keeper.token("acme/alice")
-    assert list(keeper._held) == ["acme/alice"]
-    assert keeper._grips == {}
+    assert len(keeper._opened._tokens) == MOST, "it was there already"
+    scene.put(a_connection(label="bob"))
+    keeper.token("acme/bob")
+    assert (list(keeper._opened._tokens), keeper._opened._credentials) == (["acme/bob"], {})
+
+
+@pytest.fixture
+def boxes_opened(monkeypatch):
+    """Count the boxes that are opened."""
+    real, counted = Sealer.open, []
+    monkeypatch.setattr(Sealer, "open", lambda self, name, box: counted.append(name) or real(self, name, box))
+    return counted
+
+
+def test_a_record_that_has_not_changed_is_not_opened_again(scene, keeper, boxes_opened):
+    first = keeper.token("acme/alice")
+    for _ in range(3):
+        looked = scene.store.loads
+        scene.ticks += SECONDS
+        assert keeper.token("acme/alice") is first
+        assert scene.store.loads == looked + 1
+    assert boxes_opened == [RECORD]
+
+
+def test_a_record_that_changed_though_its_token_did_not_is_opened(scene, keeper, boxes_opened):
+    keeper.token("acme/alice")
+    scene.put(a_connection(hosts=("more.acme.test",)))
+    boxes_opened.clear()
+    scene.ticks += SECONDS
+    keeper.token("acme/alice")
+    assert boxes_opened == [RECORD]
+
+
+def test_a_record_that_has_not_changed_is_not_fresh_for_longer(scene, keeper):
+    keeper.token("acme/alice")
+    scene.advance(3600 - 301)
+    keeper.token("acme/alice")
+    assert scene.sent == []
+    scene.advance(2)
+    assert keeper.token("acme/alice").reveal() == "access-2"
+
+
+def test_a_box_of_which_one_byte_was_changed_is_looked_into_and_refused(scene, keeper):
+    keeper.token("acme/alice")
+    entry = scene.store.load(RECORD)
+    assert scene.store.swap(RECORD, entry.version, replace(entry, box=entry.box[:-1] + bytes([entry.box[-1] ^ 1])))
+    scene.ticks += SECONDS
+    with pytest.raises(VaultDamaged):
+        keeper.token("acme/alice")
+
+
+def test_what_is_held_in_memory_shows_no_token(scene, keeper):
+    keeper.credential("acme/alice")
+    assert "access-1" not in f"{keeper._opened!r} {keeper._opened._tokens!r} {keeper._opened._credentials!r}"
 
 
 def test_a_refused_token_is_forgotten_and_another_is_given(scene, keeper):
@@ -224,7 +281,7 @@ def test_a_credential_says_where_a_token_may_go_and_is_remembered_with_it(scene,
 def test_a_credential_is_made_anew_after_a_second(scene, keeper):
     keeper.credential("acme/alice")
     scene.put(an_app(hosts=("more.acme.test",)))
-    scene.ticks += REMEMBERED_SECONDS
+    scene.ticks += SECONDS
     assert keeper.credential("acme/alice").hosts == ("more.acme.test", "api.acme.test")
 
 

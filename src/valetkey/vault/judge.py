@@ -5,7 +5,7 @@ Pure: a record, the time and a wish go in; Serve, Wait, Renew or an error comes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -48,10 +48,14 @@ ANY: Final = Demand()
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Hand out this token. It may be handed out again, without asking anew, until `fresh_until`."""
+    """Hand out this token. It may be handed out again, without asking anew, until `fresh_until`.
+
+    `box` is what it was opened from, where nothing was renewed for it.
+    """
 
     token: Token
     fresh_until: float
+    box: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,8 @@ class Refuse:
 Verdict: TypeAlias = Serve | Wait | Renew | Refuse
 
 
-def judge(connection: Connection, moment: float, demand: Demand) -> Verdict:
-    """Decide what a demand gets at a moment."""
+def judge(connection: Connection, moment: float, demand: Demand, box: bytes = b"") -> Verdict:
+    """Decide what a demand gets at a moment; `box` is what the connection was opened from."""
     refusal = _out_of_question(connection, demand)
     if refusal is not None:
         return Refuse(refusal)
@@ -87,7 +91,7 @@ def judge(connection: Connection, moment: float, demand: Demand) -> Verdict:
     alive = _alive(tokens, moment, demand)
     until = fresh_until(connection, demand.part)
     if alive is not None and moment < until and not demand.force:
-        return Serve(alive, until)
+        return Serve(alive, until, box)
     lease = connection.lease
     if lease is not None and moment < lease.until:
         if alive is not None and not demand.force:

@@ -6,7 +6,6 @@ Thread-safe. What must outlive its caller (a refresh, redeeming a code) runs on 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from valetkey.vault.forecast import Forecast, secret_forecast
 from valetkey.vault.judge import ANY, Demand, Serve
 from valetkey.vault.names import part_of
 from valetkey.vault.notices import Listener, Outcome
+from valetkey.vault.opened import Opened
 from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.records import App, Connection
 from valetkey.vault.recover import bring_home
@@ -45,12 +45,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REMEMBERED_SECONDS: Final = 1.0
-"""How long an opened token is handed out without looking at the store: a disconnect is obeyed within this time."""
-
-REMEMBERED_MOST: Final = 4096
-"""Opened tokens held in memory at once; a server with more connections asks the store again."""
-
 PAGE: Final = 500
 SWEPT: Final = 20
 
@@ -62,8 +56,7 @@ class Keeper:
         self._desk, self._world = desk, world
         self.recorder = world.audit  # for what is done beside the vault, and belongs into its log
         self._flights = Flights()
-        self._held: dict[str, tuple[float, Token, Callable[[], object]]] = {}
-        self._grips: dict[str, tuple[float, Credential]] = {}
+        self._opened = Opened()
         self._teller = Teller(world.audit)
 
     # ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,23 +77,21 @@ class Keeper:
 
     def remembered(self, name: str) -> Token | None:
         """Return a token opened within the last second, without touching the store; that it was given is counted."""
-        held = self._held.get(name)
-        if held is None or time.monotonic() >= held[0]:
+        held = self._opened.token(name)
+        if held is None:
             return None
         # The way of a thousand calls a second may only count.
-        held[2]() if WHO.get() is None else self._teller.handed_out(name, held[1])
-        return held[1]
+        held.use() if WHO.get() is None else self._teller.handed_out(name, held.token)
+        return held.token
 
     def renewed(self, name: str, rejected: Token) -> Token:
         """Return a token other than `rejected`, which an API has just refused with 401; raises as `token` does."""
-        self._held.pop(name, None)
-        self._grips.pop(name, None)
+        self._opened.forget(name)
         return self._given(name, Demand(rejected=rejected.fingerprint()))
 
     def refresh(self, name: str) -> Token:
         """Renew now, whether it is time or not, and return the new token."""
-        self._held.pop(name, None)
-        self._grips.pop(name, None)
+        self._opened.forget(name)
         return self._given(name, Demand(force=True))
 
     def credential(self, name: str) -> Credential:
@@ -115,18 +106,20 @@ class Keeper:
         hosts = hosts_of(connection, app, provider)
         scheme, headers = provider.api.scheme, dict(provider.api.headers)
         made = Credential(token, hosts, scheme, headers, self._teller.injecting(name, token))
-        self._grips[name] = (time.monotonic() + REMEMBERED_SECONDS, made)
+        self._opened.keep_credential(name, made)
         return made
 
     def remembered_credential(self, name: str) -> Credential | None:
         """Return what an injector needs if it was made for the token remembered now, without touching the store."""
-        held, grip = self._held.get(name), self._grips.get(name)
-        moment = time.monotonic()
-        if held is None or grip is None or grip[1].token is not held[1] or moment >= held[0] or moment >= grip[0]:
-            return None
-        return grip[1]
+        return self._opened.credential(name)
 
     def _served(self, name: str, demand: Demand) -> Serve:
+        if demand is ANY and self._opened.holds(name):
+            # Without a plan, whose steps take as long as the store: the usual record has not changed for an hour.
+            entry = self._world.store.load(names.connection_record(name))
+            still = self._opened.still(name, entry, self._world.clock().timestamp())
+            if still is not None:
+                return still
         try:
             served = self._run(peek(self._desk, name, demand))
         except NotFound:
@@ -153,11 +146,7 @@ class Keeper:
         use = (self._teller.later if injects else self._teller.handed_out)(name, served.token, demand.part)
         fresh_for = served.fresh_until - self._world.clock().timestamp()
         if fresh_for > 0 and not demand.part:  # the memory is for what is asked for most
-            if len(self._held) >= REMEMBERED_MOST:
-                self._held.clear()
-                self._grips.clear()
-            until = time.monotonic() + min(REMEMBERED_SECONDS, fresh_for)
-            self._held[name] = (until, served.token, use)
+            self._opened.keep(name, served, use, fresh_for)
         return served.token
 
     def fly(self, key: tuple[object, ...], plan: Plan[T]) -> Future[T]:
@@ -199,8 +188,7 @@ class Keeper:
 
     def disconnect(self, name: str, *, force: bool = False) -> Revocation:
         """Revoke at the provider where that can be done, and forget the connection."""
-        self._held.pop(name, None)
-        self._grips.pop(name, None)
+        self._opened.forget(name)
         return self.fly(("disconnect", name), disconnect(self._desk, name, force=force)).result()
 
     # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,8 +258,7 @@ class Keeper:
         return AppSecret(name, self._desk, self._run, self._tried)
 
     def _tried(self, connection: str, plan: Plan[App]) -> App:
-        self._held.pop(connection, None)
-        self._grips.pop(connection, None)
+        self._opened.forget(connection)
         return self.fly(("trial", object()), plan).result()
 
     # ── the schedule ──────────────────────────────────────────────────────────────────────────────────────────
@@ -368,8 +355,7 @@ class Keeper:
 
     def _new(self, connection: Connection) -> ConnectionInfo:
         # What is remembered is a token of the grant before, which the provider may have ended.
-        self._held.pop(connection.name, None)
-        self._grips.pop(connection.name, None)
+        self._opened.forget(connection.name)
         return self._made(connection)
 
     def _made(self, connection: Connection) -> ConnectionInfo:

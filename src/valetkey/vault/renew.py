@@ -131,7 +131,7 @@ def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
     entry: Entry | None = yield Load(names.connection_record(name))
     connection = desk.connection(name, entry)
     moment: datetime = yield Now()
-    verdict = judge(connection, moment.timestamp(), demand)
+    verdict = judge(connection, moment.timestamp(), demand, b"" if entry is None else entry.box)
     return verdict if isinstance(verdict, Serve) else None
 
 
