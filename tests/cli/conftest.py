@@ -6,14 +6,17 @@ What may not be here: expectations.
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from clikit import BROWSER, MACHINE_SECRET, WEB_SECRET, Done, Program, prepare
-from valetkey.cli import running
+from valetkey.cli import main
 from valetkey.testing import Sandbox
 
 
@@ -24,18 +27,55 @@ def valetkey(home: Path) -> Program:
 
 
 @pytest.fixture
-def inside(home: Path, capsys, monkeypatch) -> Callable[..., Done]:
-    """Return the program without a process of its own: cheap, for what reads no terminal and becomes no other program."""
+def inside(home: Path, capsys, monkeypatch) -> Iterator[Callable[..., Done]]:
+    """Return the program without a process of its own: cheap, for what reads no terminal and becomes no other program.
 
-    def call(*arguments: str, stdin: str = "") -> Done:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+    `stdin` is a text, or makes one out of what was shown on standard error, when it is read.
+    """
+    monkeypatch.setattr(os, "execvpe", _stays)
+
+    def call(*arguments: str, stdin: str | Callable[[str], str] = "") -> Done:
+        shown = []
+
+        def typed() -> str:
+            shown.append(capsys.readouterr())
+            return stdin(shown[-1].err) if callable(stdin) else stdin
+
+        monkeypatch.setattr(sys, "argv", ["valetkey", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Typed(typed))))
         capsys.readouterr()
-        code = running.run(list(arguments))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return Done(code, shown.out, shown.err)
+        code = main.main()
+        shown.append(capsys.readouterr())
+        done = Done(code, "".join(part.out for part in shown), "".join(part.err for part in shown))
+        assert "Traceback" not in done.err
+        return done
 
-    return call
+    before = [(handler, handler.filters[:]) for handler in logging.root.handlers]
+    yield call
+    for handler, filters in before:
+        handler.filters[:] = (
+            filters  # `serve` and `keep` mask what the root logger's handlers write; these are pytest's
+        )
+
+
+class Typed(io.RawIOBase):
+    """Be a standard input whose text is made when it is read."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self.text = text
+        self.left: io.BytesIO | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        if self.left is None:
+            self.left = io.BytesIO(self.text().encode())
+        return self.left.readinto(buffer)
+
+
+def _stays(*_) -> NoReturn:
+    raise AssertionError("the program would have become another one, and the tests with it")
 
 
 @pytest.fixture

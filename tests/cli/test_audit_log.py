@@ -62,28 +62,28 @@ def test_what_is_done_to_the_vault_itself_is_in_the_file(inside, tmp_path, log):
 
 @pytest.mark.parametrize("command", [("token", "robot/one"), ("app", "list"), ("curl", "robot/one", "--", "http://x")])
 @pytest.mark.parametrize("way", ["option", "variable"])
-def test_standard_output_is_refused_where_it_is_for_a_result(valetkey, robot, command, way):
+def test_standard_output_is_refused_where_it_is_for_a_result(inside, robot, command, way, monkeypatch):
     if way == "variable":
-        valetkey.env["VALETKEY_AUDIT_LOG"] = "-"
-    done = valetkey("--json", *(("--audit-log", "-") if way == "option" else ()), *command)
+        monkeypatch.setenv("VALETKEY_AUDIT_LOG", "-")
+    done = inside("--json", *(("--audit-log", "-") if way == "option" else ()), *command)
     assert (done.code, done.out, done.error["code"]) == (2, "", "invalid_input")
     assert "--audit-log FILE" in done.error["fix"]
 
 
-def test_the_short_way_to_a_token_refuses_it_too(valetkey, robot):
-    valetkey.env["VALETKEY_AUDIT_LOG"] = "-"
-    done = valetkey("token", "robot/one")
+def test_the_short_way_to_a_token_refuses_it_too(inside, robot, monkeypatch):
+    monkeypatch.setenv("VALETKEY_AUDIT_LOG", "-")
+    done = inside("token", "robot/one")
     assert (done.code, done.out) == (2, "")
 
 
-def test_the_short_way_to_a_token_leaves_a_line_that_whoever_writes_next_takes_in(valetkey, robot, log):
-    tokens = [valetkey("token", "robot/one").out.strip() for _ in range(2)]
+def test_the_short_way_to_a_token_leaves_a_line_that_whoever_writes_next_takes_in(inside, robot, log, monkeypatch):
+    tokens = [inside("token", "robot/one").out.strip() for _ in range(2)]
     assert tokens[0] == tokens[1] != ""
-    spooled = [line for line in valetkey("audit", "tail", "--json").json if "spool_id" in line.get("detail", {})]
+    spooled = [line for line in inside("audit", "tail", "--json").json if "spool_id" in line.get("detail", {})]
     assert [(line["kind"], line["subject"]) for line in spooled] == [("token.handed_out", "robot/one")] * 2
-    valetkey.env["VALETKEY_AUDIT_LOG"] = str(log)
-    assert valetkey("token", "robot/one").out.strip() == tokens[0]
-    assert valetkey("connection", "refresh", "robot/one").code == 0
+    monkeypatch.setenv("VALETKEY_AUDIT_LOG", str(log))
+    assert inside("token", "robot/one").out.strip() == tokens[0]
+    assert inside("connection", "refresh", "robot/one").code == 0
     assert kinds(log.read_text())[0] == "token.handed_out"
 
 

@@ -113,14 +113,12 @@ def test_completion_is_for_both_names(inside, shell):
     assert "_VK_COMPLETE" in script
 
 
-def test_a_shell_is_given_commands_and_providers(valetkey):
+def test_a_shell_is_given_commands_and_providers(inside, monkeypatch):
     def completed(words: str) -> set[str]:
-        valetkey.env |= {
-            "_VALETKEY_COMPLETE": "bash_complete",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(words.count(" ")),
-        }
-        return {line.partition(",")[2] for line in valetkey().out.splitlines()}
+        monkeypatch.setenv("_VALETKEY_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        return {line.partition(",")[2] for line in inside().out.splitlines()}
 
     assert {"app", "connect", "token"} <= completed("valetkey ")
     assert completed("valetkey connection re") == {"refresh"}

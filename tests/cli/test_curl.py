@@ -67,15 +67,15 @@ def bound(robot, servers):
     return servers
 
 
-def test_the_token_is_on_the_request_and_curls_own_options_work(valetkey, bound):
+def test_the_token_is_on_the_request_and_curls_own_options_work(valetkey, inside, bound):
     ours, _ = bound
-    token = valetkey("token", "robot/api").out.strip()
+    token = inside("token", "robot/api").out.strip()
     done = valetkey(
         "curl", "robot/api", "--", f"http://{ours.host}/a", "-s", "-o", "-", "-w", "%{http_code}", "-G", "-d", "q=1"
     )
     assert (done.code, done.out, done.err) == (0, "200", "")
     assert ours.requests == [("/a?q=1", f"Bearer {token}")]
-    line = valetkey("audit", "tail", "-n", "1", "--json").json[0]
+    line = inside("audit", "tail", "-n", "1", "--json").json[0]
     assert (line["kind"], line["subject"], line["detail"]) == ("token.injected", "robot/api", {"host": "127.0.0.1"})
 
 
@@ -102,12 +102,12 @@ def test_a_redirect_to_another_port_of_the_host_does_not_carry_it_either(valetke
     assert theirs.requests == [("/stolen", "")]
 
 
-def test_a_second_address_is_judged_too(valetkey, bound):
+def test_a_second_address_is_judged_too(inside, bound):
     ours, theirs = bound
-    done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", f"http://{theirs.host}/")
+    done = inside("--json", "curl", "robot/api", "--", f"http://{ours.host}/", f"http://{theirs.host}/")
     assert (done.code, done.error["code"]) == (2, "host_not_allowed")
     assert (ours.requests, theirs.requests) == ([], [])
-    line = valetkey("audit", "tail", "-n", "1", "--json").json[0]
+    line = inside("audit", "tail", "-n", "1", "--json").json[0]
     assert (line["kind"], line["outcome"], line["reason"]) == ("token.withheld", "refused", "host_not_allowed")
 
 
@@ -126,9 +126,9 @@ def test_no_proxy_stands_between_us_and_loopback(valetkey, bound):
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-def test_the_token_stands_in_no_argument_list_and_no_environment(valetkey, bound):
+def test_the_token_stands_in_no_argument_list_and_no_environment(valetkey, inside, bound):
     ours, _ = bound
-    token = valetkey("token", "robot/api").out.strip().encode()
+    token = inside("token", "robot/api").out.strip().encode()
     with valetkey.start("curl", "robot/api", "--", f"http://{ours.host}/hold", "-s") as process:
         assert ours.held.wait(30)
         place = Path(f"/proc/{process.pid}")
@@ -139,9 +139,9 @@ def test_the_token_stands_in_no_argument_list_and_no_environment(valetkey, bound
         assert process.wait(30) == 0
 
 
-def test_without_curl_the_error_says_what_to_do(valetkey, robot, tmp_path):
-    valetkey.env["PATH"] = str(tmp_path)
-    done = valetkey("--json", "curl", "robot/one", "--", "https://api.example/")
+def test_without_curl_the_error_says_what_to_do(inside, robot, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = inside("--json", "curl", "robot/one", "--", "https://api.example/")
     assert (done.code, done.error["message"]) == (2, "curl is not installed")
     assert "valetkey exec" in done.error["fix"]
 
@@ -158,11 +158,11 @@ def test_without_curl_the_error_says_what_to_do(valetkey, robot, tmp_path):
         ["--unix-socket", "/tmp/theirs"],
     ],
 )
-def test_over_plain_http_nothing_may_lead_elsewhere(valetkey, bound, words):
+def test_over_plain_http_nothing_may_lead_elsewhere(inside, bound, words, monkeypatch):
     ours, theirs = bound
-    valetkey.env["http_proxy"] = f"http://{theirs.host}"  # what `--noproxy example.org` would bring back
+    monkeypatch.setenv("http_proxy", f"http://{theirs.host}")  # what `--noproxy example.org` would bring back
     more = [word.format(ours=ours.host, theirs=theirs.host) for word in words]
-    done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", "-sS", *more)
+    done = inside("--json", "curl", "robot/api", "--", f"http://{ours.host}/", "-sS", *more)
     assert (done.code, done.error["code"]) == (2, "invalid_input"), done.err
     assert (ours.requests, theirs.requests) == ([], [])
 
@@ -175,10 +175,10 @@ def test_an_option_without_its_value_does_not_swallow_what_keeps_proxies_out(val
 
 
 @pytest.mark.parametrize("option", ["--libcurl", "--trace", "--trace-ascii", "--stderr"])
-def test_what_is_sent_is_written_into_no_file(valetkey, bound, tmp_path, option):
+def test_what_is_sent_is_written_into_no_file(valetkey, inside, bound, tmp_path, option):
     ours, _ = bound
     file = tmp_path / "written"
-    done = valetkey("--json", "curl", "robot/api", "--", f"http://{ours.host}/", "-sv", option, str(file))
+    done = inside("--json", "curl", "robot/api", "--", f"http://{ours.host}/", "-sv", option, str(file))
     assert (done.code, done.error["code"]) == (2, "invalid_input")
     assert (ours.requests, file.exists()) == ([], False)
     assert valetkey("curl", "robot/api", "--", f"http://{ours.host}/", "-s", option, "-").code == 0

@@ -51,11 +51,11 @@ def test_the_kernel_says_that_the_process_is_not_dumped_unless_it_was_asked_for(
 
 @pytest.mark.network
 @pytest.mark.parametrize("command", [("keep",), ("serve", "--port", "0", "--no-keep")])
-def test_a_long_lived_program_that_crashes_leaves_no_core(valetkey, tmp_path, command):
+def test_a_long_lived_program_that_crashes_leaves_no_core(valetkey, inside, tmp_path, command):
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     if hard == 0:
         pytest.skip("this machine allows no core dumps at all")
-    valetkey("app", "add", "acme", "github", "--client-id", "x", "--public")
+    inside("app", "add", "acme", "github", "--client-id", "x", "--public")
     with valetkey.start(*command, cwd=tmp_path, preexec_fn=unlimited) as process:
         (process.stdout if command[0] == "serve" else process.stderr).readline()  # says that it runs
         assert core_limit(process.pid) == "0"

@@ -53,15 +53,15 @@ def test_what_cannot_be_meant_is_refused(names, variables, on_fd):
 
 
 @pytest.mark.network
-def test_the_child_finds_the_token_in_its_environment(valetkey, robot):
-    token = valetkey("token", "robot/one").out.strip()
+def test_the_child_finds_the_token_in_its_environment(valetkey, inside, robot):
+    token = inside("token", "robot/one").out.strip()
     assert valetkey("exec", "robot/one", "--", *ECHO, "VALETKEY_TOKEN").out == f"['{token}']\n"
     assert valetkey("exec", "--env", "T=robot/one", "--", *ECHO, "T", "VALETKEY_TOKEN").out == f"['{token}', None]\n"
 
 
 @pytest.mark.network
-def test_the_child_reads_the_token_once_from_a_file_descriptor(valetkey, robot):
-    token = valetkey("token", "robot/one").out.strip()
+def test_the_child_reads_the_token_once_from_a_file_descriptor(valetkey, inside, robot):
+    token = inside("token", "robot/one").out.strip()
     reads = [sys.executable, "-c", "import os; f = open(7); print(f.read(), 'VALETKEY_TOKEN' in os.environ, f.read())"]
     assert valetkey("exec", "robot/one", "--fd", "7", "--", *reads).out == f"{token} False \n"
 
@@ -104,8 +104,8 @@ def test_a_shell_behind_it_dies_of_a_closed_pipe_as_shells_do(valetkey, robot):
 
 @pytest.mark.network
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-def test_the_token_stands_in_no_argument_list_and_with_fd_in_no_environment(valetkey, robot):
-    token = valetkey("token", "robot/one").out.strip()
+def test_the_token_stands_in_no_argument_list_and_with_fd_in_no_environment(valetkey, inside, robot):
+    token = inside("token", "robot/one").out.strip()
     for more, seen in ((["--fd", "3"], False), ([], True)):
         with valetkey.start("exec", "robot/one", *more, "--", "sh", "-c", "echo ready; read line") as process:
             assert process.stdout.readline() == "ready\n"

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from valetkey.cli import serve, trial
+from valetkey.cli.dumps import WANTED
 
 pytestmark = pytest.mark.network
 
@@ -45,6 +46,10 @@ class Served:
     def url(self) -> str:
         return re.search(r"https?://127\.0\.0\.1:\d+", self.said).group()
 
+    def assert_begun(self) -> None:
+        """Wait until it answers: from then on it hears signals."""
+        assert httpx.get(f"{self.url}/health", trust_env=False, verify=False).status_code == 200
+
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal; return the exit code and what stood on standard error."""
         self.process.send_signal(number)
@@ -64,9 +69,17 @@ def served(valetkey, tmp_path):
         yield start
 
 
+@pytest.fixture
+def refused(inside, tmp_path, monkeypatch):
+    """Return `valetkey serve` without a process of its own, for what it refuses before it serves."""
+    monkeypatch.setenv(WANTED, "1")  # how it keeps its memory to itself would be ours too, to the end
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: inside("serve", *arguments, "--json")
+
+
 def entered(url: str, **way: str) -> httpx.Response:
     """Come in with a browser of its own, by `key` or `link`, and return the first page."""
-    with httpx.Client(base_url=url, trust_env=False, follow_redirects=True) as browser:
+    with httpx.Client(base_url=url, trust_env=False, verify=False, follow_redirects=True) as browser:
         form = dict(re.findall(r'name="(csrf)" value="([^"]*)"', browser.get("/enter").text))
         return browser.post("/enter", data={**form, **way})
 
@@ -117,24 +130,26 @@ def test_a_try_keeps_its_vault_in_a_folder_for_its_owner_only(served, tmp_path, 
     assert not (tmp_path / "another.db").exists()
 
 
-def test_a_second_try_forgets_what_its_new_sandbox_cannot_know(served, valetkey):
+def test_a_second_try_forgets_what_its_new_sandbox_cannot_know(served, inside):
     first = served("--try", *ANY_PORTS, "--json")
     vault = first.json["vault"]
-    assert valetkey("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
+    assert inside("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
+    first.assert_begun()
     assert first.end() == (0, "")
     second = served("--try", *ANY_PORTS, last="The sandbox is")
-    assert valetkey("--vault", vault, "connection", "list", "--json").json == []
-    assert valetkey("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
+    assert inside("--vault", vault, "connection", "list", "--json").json == []
+    assert inside("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
+    second.assert_begun()
     code, err = second.end()
     assert (code, "forgot 1 connections" in err) == (0, True)
 
 
-def test_an_app_of_yours_is_not_replaced_by_the_sandboxs(valetkey, tmp_path):
+def test_an_app_of_yours_is_not_replaced_by_the_sandboxs(inside, refused, tmp_path):
     given = ("--client-id", "mine", "--secret-stdin", "--vault", str(tmp_path / "v.db"))
-    assert valetkey("app", "add", "sandbox", "github", *given, stdin="a-secret-of-mine").code == 0
-    done = valetkey("serve", "--sandbox", *ANY_PORTS, "--vault", str(tmp_path / "v.db"), "--json")
+    assert inside("app", "add", "sandbox", "github", *given, stdin="a-secret-of-mine").code == 0
+    done = refused("--sandbox", *ANY_PORTS, "--vault", str(tmp_path / "v.db"))
     assert (done.code, done.error["code"]) == (2, "already_exists")
-    assert valetkey("app", "show", "sandbox", "--vault", str(tmp_path / "v.db"), "--json").json["client_id"] == "mine"
+    assert inside("app", "show", "sandbox", "--vault", str(tmp_path / "v.db"), "--json").json["client_id"] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -190,19 +205,19 @@ def asked(**changes) -> serve.Asked:
         (("--sandbox-port", "70000"), "usage", "70000"),
     ],
 )
-def test_what_would_be_unsafe_or_cannot_be_is_refused(valetkey, tmp_path, arguments, code, words):
-    done = valetkey("serve", "--port", "0", "--json", *arguments, cwd=tmp_path)
+def test_what_would_be_unsafe_or_cannot_be_is_refused(refused, arguments, code, words):
+    done = refused("--port", "0", *arguments)
     assert (done.code, done.error["code"]) == (2, code)
     assert words in json.dumps(done.error)
 
 
-def test_a_taken_port_is_called_so(valetkey):
+def test_a_taken_port_is_called_so(refused):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = valetkey("serve", "--port", port, "--json")
+        done = refused("--port", port)
         assert done.code == 2
         assert (f"port {port}" in done.error["message"], "--port 0" in done.error["fix"]) == (True, True)
-        done = valetkey("serve", "--port", "0", "--sandbox", "--sandbox-port", port, "--json")
+        done = refused("--port", "0", "--sandbox", "--sandbox-port", port)
         assert (done.code, "--sandbox-port" in done.error["fix"]) == (2, True)
 
 
@@ -223,7 +238,10 @@ def test_without_the_extra_it_says_what_to_install(valetkey, package):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_until_a_signal_and_ends_cleanly(served, number):
     running = served("--port", "0", last="health")
-    assert httpx.get(f"{running.url}/health", trust_env=False).json() == {"status": "ok", "connections": {}}
+    assert httpx.get(f"{running.url}/health", trust_env=False, verify=False).json() == {
+        "status": "ok",
+        "connections": {},
+    }
     code, err = running.end(number)
     assert code == 0
     assert "stopped" in err
@@ -232,7 +250,7 @@ def test_it_serves_until_a_signal_and_ends_cleanly(served, number):
 
 def test_the_access_log_leaves_out_the_query(served):
     running = served("--port", "0", "--json")
-    httpx.get(f"{running.json['url']}/callback?code=secret-code&state=secret-state", trust_env=False)
+    httpx.get(f"{running.json['url']}/callback?code=secret-code&state=secret-state", trust_env=False, verify=False)
     code, err = running.end()
     assert (code, "GET /callback 303" in err) == (0, True)
     assert "secret-" not in err
@@ -248,7 +266,7 @@ def test_the_operators_key_is_asked_for_everywhere_and_its_file_is_named(served,
     assert key.read_text().strip() not in running.said
     assert ("https://auth.example/callback" in running.said) is public
     if not public:
-        assert httpx.get(running.url, trust_env=False).headers["location"] == "/enter"
+        assert httpx.get(running.url, trust_env=False, verify=False).headers["location"] == "/enter"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")

@@ -54,32 +54,33 @@ def test_from_an_empty_machine_to_a_token_and_back(valetkey, sandbox, browser, p
     assert valetkey("app", "list").err == "valetkey: no apps; `valetkey app add NAME PROVIDER` keeps one\n"
 
 
-def test_no_secret_is_shown_logged_or_stored_in_the_clear(valetkey, box, browser, canary, home):
+@pytest.mark.usefixtures("browser")
+def test_no_secret_is_shown_logged_or_stored_in_the_clear(valetkey, inside, box, canary, home):
     canary.watch("web secret", WEB_SECRET)
     canary.watch("machine secret", MACHINE_SECRET)
-    shown = [valetkey("connect", "box/alice"), valetkey("connect", "robot/one", "--grant", "client_credentials")]
-    canary.watch("person's token", valetkey("token", "box/alice").out.strip())
-    canary.watch("machine's token", valetkey("token", "robot/one").out.strip())
+    shown = [valetkey("connect", "box/alice"), inside("connect", "robot/one", "--grant", "client_credentials")]
+    canary.watch("person's token", inside("token", "box/alice").out.strip())
+    canary.watch("machine's token", inside("token", "robot/one").out.strip())
     for words in (
         ["connection", "show", "box/alice"],
         ["connection", "list"],
         ["app", "show", "box"],
         ["audit", "tail"],
     ):
-        shown += [valetkey(*words), valetkey(*words, "--json")]
-    shown.append(valetkey("connection", "refresh", "box/alice", "--json"))
+        shown += [inside(*words), inside(*words, "--json")]
+    shown.append(inside("connection", "refresh", "box/alice", "--json"))
     canary.assert_absent(*(done.out for done in shown), *(done.err for done in shown), home / "data")
 
 
-def test_a_name_that_is_there_is_reconnected_and_keeps_its_name(valetkey, box, browser):
+def test_a_name_that_is_there_is_reconnected_and_keeps_its_name(valetkey, inside, box, browser):
     valetkey("connect", "box/alice")
     again = valetkey("connect", "box/alice", "--json")
     assert (again.code, again.json["reconnected"], again.json["state"]) == (0, True, "active")
-    assert valetkey("connection", "list", "--count").out == "1 connection: 1 active\n"
+    assert inside("connection", "list", "--count").out == "1 connection: 1 active\n"
 
 
-def test_a_machine_is_connected_without_a_browser_and_says_what_was_granted(valetkey, box):
-    done = valetkey("connect", "robot/one", "--grant", "client_credentials", "--scope", "read", "--json")
+def test_a_machine_is_connected_without_a_browser_and_says_what_was_granted(inside, box):
+    done = inside("connect", "robot/one", "--grant", "client_credentials", "--scope", "read", "--json")
     assert done.code == 0, done.err
     assert (done.json["grant"], done.json["granted"], done.json["reconnected"]) == (
         "client_credentials",
@@ -106,61 +107,61 @@ def test_without_a_browser_the_address_is_shown_and_the_answer_pasted(valetkey, 
     assert '"state": "active"' in out
 
 
-def test_json_gives_a_token_with_its_expiry_scopes_and_type(valetkey, robot):
-    said = valetkey("token", "robot/one", "--json").json
-    assert said["token"] == valetkey("token", "robot/one").out.strip()
+def test_json_gives_a_token_with_its_expiry_scopes_and_type(inside, robot):
+    said = inside("token", "robot/one", "--json").json
+    assert said["token"] == inside("token", "robot/one").out.strip()
     assert (said["type"], said["scopes"]) == ("Bearer", ["read"])
     assert said["expires_at"].endswith("+00:00")
 
 
-def test_a_token_without_a_demanded_scope_is_not_given(valetkey, robot):
-    done = valetkey("token", "robot/one", "--scope", "write", "--json")
+def test_a_token_without_a_demanded_scope_is_not_given(inside, robot):
+    done = inside("token", "robot/one", "--scope", "write", "--json")
     assert (done.code, done.error["code"], done.out) == (4, "insufficient_scope", "")
 
 
-def test_a_token_for_another_api_is_named_and_kept_apart(valetkey, box, browser):
+def test_a_token_for_another_api_is_named_and_kept_apart(valetkey, inside, box, browser):
     assert valetkey("connect", "box/alice").code == 0
-    own = valetkey("token", "box/alice").out
-    other = valetkey("token", "box/alice", "--resource", "https://other.example.test").out
+    own = inside("token", "box/alice").out
+    other = inside("token", "box/alice", "--resource", "https://other.example.test").out
     assert other.startswith("sbx_at_")
     assert other != own
-    assert valetkey("token", "box/alice", "--resource", "https://other.example.test").out == other
-    assert valetkey("token", "box/alice").out == own
-    assert "resource=https://other.example.test" in valetkey("connection", "show", "box/alice").out
-    both = valetkey("token", "box/alice", "--resource", "https://x.test", "--audience", "y", "--json")
+    assert inside("token", "box/alice", "--resource", "https://other.example.test").out == other
+    assert inside("token", "box/alice").out == own
+    assert "resource=https://other.example.test" in inside("connection", "show", "box/alice").out
+    both = inside("token", "box/alice", "--resource", "https://x.test", "--audience", "y", "--json")
     assert (both.code, both.error["code"]) == (2, "invalid_input")
-    none = valetkey("token", "box/alice", "--part", "user", "--json")
+    none = inside("token", "box/alice", "--part", "user", "--json")
     assert (none.code, none.error["code"]) == (4, "not_connected")
 
 
-def test_options_may_stand_before_the_noun_and_after_the_verb(valetkey, robot, home):
+def test_options_may_stand_before_the_noun_and_after_the_verb(inside, robot, home, monkeypatch):
     vault = str(home / "data" / "valetkey" / "vault.db")
     key = str(home / "data" / "valetkey" / "vault.key")
-    valetkey.env["VALETKEY_VAULT"] = str(home / "nowhere.db")
-    token = valetkey("--vault", vault, "token", "robot/one")
+    monkeypatch.setenv("VALETKEY_VAULT", str(home / "nowhere.db"))
+    token = inside("--vault", vault, "token", "robot/one")
     assert (token.code, token.out[:7]) == (0, "sbx_at_")
     for words in (
         ["token", "robot/one", "--vault", vault],
         ["token", f"--vault={vault}", "robot/one", "--key-file", key],
         ["--vault", vault, "token", "--scope", "read", "robot/one"],
     ):
-        assert valetkey(*words).out == token.out
-    assert valetkey("--json", "--vault", vault, "connection", "list").json[0]["name"] == "robot/one"
+        assert inside(*words).out == token.out
+    assert inside("--json", "--vault", vault, "connection", "list").json[0]["name"] == "robot/one"
 
 
-def test_connections_are_chosen_by_app_and_state_and_counted(valetkey, robot):
-    valetkey("connect", "robot/two", "--grant", "client_credentials")
-    assert [row["name"] for row in valetkey("connection", "list", "robot", "--json").json] == ["robot/one", "robot/two"]
-    assert valetkey("connection", "list", "box", "--json").json == []
-    assert valetkey("connection", "list", "--state", "revoked", "--json").json == []
-    assert valetkey("connection", "list", "--count", "--json").json == {"active": 2}
+def test_connections_are_chosen_by_app_and_state_and_counted(inside, robot):
+    inside("connect", "robot/two", "--grant", "client_credentials")
+    assert [row["name"] for row in inside("connection", "list", "robot", "--json").json] == ["robot/one", "robot/two"]
+    assert inside("connection", "list", "box", "--json").json == []
+    assert inside("connection", "list", "--state", "revoked", "--json").json == []
+    assert inside("connection", "list", "--count", "--json").json == {"active": 2}
 
 
-def test_a_provider_that_cannot_be_told_is_asked_again_unless_forced(valetkey, robot):
+def test_a_provider_that_cannot_be_told_is_asked_again_unless_forced(inside, robot):
     robot.fail_next(at="revoke")
-    refused = valetkey("connection", "rm", "robot/one", "--json")
+    refused = inside("connection", "rm", "robot/one", "--json")
     assert (refused.code, refused.error["code"]) == (6, "provider_unavailable")
-    assert valetkey("token", "robot/one").code == 0
+    assert inside("token", "robot/one").code == 0
     robot.fail_next(at="revoke")
-    assert valetkey("connection", "rm", "robot/one", "--force", "--json").json["revocation"] == "failed"
-    assert valetkey("token", "robot/one").code == 3
+    assert inside("connection", "rm", "robot/one", "--force", "--json").json["revocation"] == "failed"
+    assert inside("token", "robot/one").code == 3

@@ -59,7 +59,7 @@ def on(terminal: Terminal) -> dict:
     return {"stdin": terminal.its, "stdout": terminal.its, "stderr": terminal.its, "start_new_session": True}
 
 
-def test_a_client_secret_is_asked_for_and_not_shown(valetkey, sandbox, terminal):
+def test_a_client_secret_is_asked_for_and_not_shown(valetkey, inside, sandbox, terminal):
     words = ("app", "add", "box", "--issuer", sandbox.url, "--client-id", "sandbox-web")
     with valetkey.start(*words, **on(terminal)) as process:
         terminal.until("client secret (not shown): ")
@@ -68,7 +68,7 @@ def test_a_client_secret_is_asked_for_and_not_shown(valetkey, sandbox, terminal)
         assert process.wait(SECONDS) == 0
     assert "box: kept" in shown
     assert WEB_SECRET not in shown
-    assert valetkey("app", "show", "box", "--json").json["has_secret"] is True
+    assert inside("app", "show", "box", "--json").json["has_secret"] is True
 
 
 def test_an_empty_secret_is_none(valetkey, sandbox, terminal):
@@ -92,29 +92,28 @@ def test_a_pasted_address_is_not_shown_because_it_holds_a_code(valetkey, box, te
     assert "code=" not in rest.replace("response_type=code", "")
 
 
-def test_an_app_whose_redirect_uri_is_elsewhere_falls_back_to_pasting(valetkey, sandbox):
+def test_an_app_whose_redirect_uri_is_elsewhere_falls_back_to_pasting(inside, sandbox):
     uri = "https://auth.example.com/callback"
     words = ("app", "add", "box", "--issuer", sandbox.url, "--client-id", "sandbox-web", "--redirect-uri", uri)
-    assert valetkey(*words, "--secret-stdin", stdin=WEB_SECRET).code == 0
-    with valetkey.start("connect", "box/alice") as process:
-        _, err = process.communicate("", timeout=SECONDS)
-    assert process.returncode == 2
-    assert "redirect URI is on another machine" in err
-    assert "https%3A%2F%2Fauth.example.com%2Fcallback" in err
+    assert inside(*words, "--secret-stdin", stdin=WEB_SECRET).code == 0
+    done = inside("connect", "box/alice")
+    assert done.code == 2
+    assert "redirect URI is on another machine" in done.err
+    assert "https%3A%2F%2Fauth.example.com%2Fcallback" in done.err
 
 
 @pytest.mark.parametrize(
     ("words", "shown"),
     [(["connect", "box/alice"], "Ctrl-C ends it"), (["connect", "box/tv", "--device"], "Ctrl-C ends it")],
 )
-def test_ctrl_c_ends_the_waiting_at_once_and_keeps_nothing(valetkey, box, words, shown):
+def test_ctrl_c_ends_the_waiting_at_once_and_keeps_nothing(valetkey, inside, box, words, shown):
     valetkey.env["BROWSER"] = "true %s"
     with valetkey.start(*words) as process:
         assert any(shown in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 130
         assert process.stderr.read().strip().endswith("valetkey: interrupted")
-    assert valetkey("connection", "list", "--json").json == []
+    assert inside("connection", "list", "--json").json == []
 
 
 @pytest.mark.parametrize("words", [["connect", "box/alice"], ["connect", "box/tv", "--device"]])

@@ -53,8 +53,8 @@ def test_a_password_in_an_argument_is_refused_and_not_repeated(inside, filled, c
     canary.assert_absent(done.out, done.err)
 
 
-def test_the_short_way_to_a_token_refuses_a_password_too(valetkey, canary):
-    done = valetkey("token", "google/alice", "--vault", f"postgresql://alice:{canary.make()}@db.test/vault")
+def test_the_short_way_to_a_token_refuses_a_password_too(inside, canary):
+    done = inside("token", "google/alice", "--vault", f"postgresql://alice:{canary.make()}@db.test/vault")
     assert done.code == 2
     canary.assert_absent(done.out, done.err)
 

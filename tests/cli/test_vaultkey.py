@@ -25,12 +25,10 @@ def descriptor(text):
 
 
 @pytest.fixture
-def run(tmp_path):
-    program = Program()
-
+def run(inside, tmp_path):
     def called(*arguments, phrase=PHRASE, option="--passphrase-fd"):
         with descriptor(phrase) as number:
-            done = program("--vault", str(tmp_path / "v.db"), *arguments, option, str(number), pass_fds=(number,))
+            done = inside("--vault", str(tmp_path / "v.db"), *arguments, option, str(number))
         assert phrase not in done.out + done.err
         return done
 
@@ -73,16 +71,16 @@ def test_a_passphrase_is_changed_by_two_descriptors_and_the_old_one_is_not_taken
     assert run("vault", "check", phrase=other).code == 0
 
 
-def test_a_kit_brings_a_vault_back_whose_passphrase_was_forgotten(run, tmp_path):
+def test_a_kit_brings_a_vault_back_whose_passphrase_was_forgotten(run, inside, tmp_path):
     assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
     kit, key = run("vault", "kit").out, str(tmp_path / "kit.key")
-    assert Program()("vault", "recover", "--key-file", key, stdin=kit).code == 0
-    assert Program()("--vault", str(tmp_path / "v.db"), "--key-file", key, "vault", "check").code == 0
+    assert inside("vault", "recover", "--key-file", key, stdin=kit).code == 0
+    assert inside("--vault", str(tmp_path / "v.db"), "--key-file", key, "vault", "check").code == 0
 
 
-def test_without_a_passphrase_and_a_terminal_the_ways_to_give_it_are_told(run, tmp_path):
+def test_without_a_passphrase_and_a_terminal_the_ways_to_give_it_are_told(run, inside, tmp_path):
     assert run("vault", "init", "--key", "passphrase", option="--new-passphrase-fd").code == 0
-    done = Program()("--vault", str(tmp_path / "v.db"), "vault", "check", "--json")
+    done = inside("--vault", str(tmp_path / "v.db"), "vault", "check", "--json")
     assert "--passphrase-fd" in done.error["fix"]
 
 
