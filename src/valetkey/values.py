@@ -217,7 +217,7 @@ def secure_url(url: str, what: str) -> str:
         host, _port = parts.hostname, parts.port
     except ValueError:
         raise InvalidInput(f"the {what} is not a URL", fix="write it as https://host/path") from None
-    if parts.scheme not in {"https", "http"} or not host or any(c in " \\" or not c.isprintable() for c in url):
+    if parts.scheme not in {"https", "http"} or not host or not url.isprintable() or " " in url or "\\" in url:
         raise InvalidInput(f"the {what} is not a URL: {_shown(url)}", fix="write it as https://host/path")
     if parts.username is not None or parts.password is not None:
         raise InvalidInput(f"the {what} holds a user name or password", fix="leave out what stands before the @")

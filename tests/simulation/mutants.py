@@ -31,7 +31,7 @@ from valetkey.vault.records import Connection, Lease, owner_of
 class Mutant:
     """Be a bug: what it is called, what it is, and which names it replaces by what.
 
-    `seed` is one by which a short run meets it, where the instant in which it shows is rare.
+    `seed` is one by which a short run meets it, where the instant in which it shows is rare. The docs tell of seed 1.
     """
 
     name: str
@@ -201,12 +201,16 @@ MUTANTS: Final = (
         "save after judging",
         "an odd member beside the token makes the answer a bad one",
         ((renew, "read_token", _spoilt_by_oddities(renew.read_token)),),
+        seed=3,
     ),
-    Mutant("log before save", "the log is told of the answer first", ((renew, "keep", _told_first(renew.keep)),)),
+    Mutant(
+        "log before save", "the log is told of the answer first", ((renew, "keep", _told_first(renew.keep)),), seed=13
+    ),
     Mutant(
         "refresh in the caller's task",
         "a caller that leaves takes the refresh with it",
         ((Engine, "_leaves", _leave_with_all),),
+        seed=15,
     ),
     Mutant("save not retried", "an answer is saved at the first attempt or not", ((renew, "keep", _kept_once),)),
     Mutant("nothing spilled", "an answer that cannot be saved is dropped", ((saving, "spill", _nothing_spilled),)),
@@ -219,6 +223,7 @@ MUTANTS: Final = (
         "spill over newer",
         "what was spilled is saved over whatever is there",
         ((recover, "_outdated", lambda *_: False), (recover, "merged", lambda _, kept: kept)),
+        seed=18,
     ),
     Mutant("no intent", "nothing says that a token is about to be spent", ((renew, "Intent", lambda **_: None),)),
     Mutant(
@@ -237,6 +242,7 @@ MUTANTS: Final = (
         "nobody looks beside the store",
         "what was spilled is found at a start only, not before its predecessor is spent again",
         ((renew, "_came_home", _looks_nowhere),),
+        seed=359,
     ),
     Mutant(
         "target's refresh token dropped",
@@ -252,12 +258,13 @@ MUTANTS: Final = (
         "told before it is put down",
         "a record says that its trouble was told, and then the news is put down",
         ((schedule, "tell", _tells_later),),
-        seed=5,
+        seed=454,
     ),
     Mutant(
         "news taken up by all",
         "a notice that one replica carries is free for the next",
         ((notices, "CARRY_SECONDS", 0.0),),
+        seed=2,
     ),
     Mutant("expiry ignored", "a token is handed out after its end", ((judge, "_alive", _undying),)),
     Mutant(
@@ -269,6 +276,7 @@ MUTANTS: Final = (
         "sealed over newer",
         "a reseal writes what it has read over what was written meanwhile",
         ((keys, "seal_anew", _sealed_over),),
+        seed=27,
     ),
 )
 
