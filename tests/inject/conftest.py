@@ -40,6 +40,12 @@ def _nothing_said() -> None:
     carrier._say_kept.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def _no_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give httpx an empty folder of certificates: to read all there are for each client is most of what it does here."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+
+
 # ── the other side ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -345,14 +351,14 @@ def _aiohttp(source: FakeSource, method: str, url: str, **what: object) -> Answe
 
 def _httpx_auth(source: FakeSource, method: str, url: str, **what: object) -> Answer:
     auth = for_httpx.Auth(source, FakeAsyncSource(source), NAME)
-    with httpx.Client(auth=auth, follow_redirects=True, trust_env=False) as client:
+    with httpx.Client(auth=auth, follow_redirects=True, trust_env=False, verify=False) as client:
         return _answer(client.request(method, url, **what))
 
 
 def _httpx_auth_async(source: FakeSource, method: str, url: str, **what: object) -> Answer:
     async def call() -> Answer:
         auth = for_httpx.Auth(source, FakeAsyncSource(source), NAME)
-        async with httpx.AsyncClient(auth=auth, follow_redirects=True, trust_env=False) as client:
+        async with httpx.AsyncClient(auth=auth, follow_redirects=True, trust_env=False, verify=False) as client:
             return _answer(await client.request(method, url, **what))
 
     return asyncio.run(call())

@@ -24,7 +24,7 @@ def with_httpx(vault, url):
 
 
 def with_httpx_auth(vault, url):
-    with httpx.Client(auth=vault.auth(NAME), trust_env=False) as client:
+    with httpx.Client(auth=vault.auth(NAME), trust_env=False, verify=False) as client:
         return client.get(url).status_code
 
 
@@ -48,7 +48,7 @@ def with_async_httpx(vault, url):
 
 
 def with_async_httpx_auth(vault, url):
-    return asyncio.run(_httpx_get({"auth": vault.auth(NAME), "trust_env": False}, url))
+    return asyncio.run(_httpx_get({"auth": vault.auth(NAME), "trust_env": False, "verify": False}, url))
 
 
 def with_async_vault(vault, url):
@@ -56,7 +56,9 @@ def with_async_vault(vault, url):
 
 
 def with_async_vault_auth(vault, url):
-    return asyncio.run(_httpx_get({"auth": valetkey.AsyncVault(vault).auth(NAME), "trust_env": False}, url))
+    return asyncio.run(
+        _httpx_get({"auth": valetkey.AsyncVault(vault).auth(NAME), "trust_env": False, "verify": False}, url)
+    )
 
 
 def with_aiohttp(vault, url):

@@ -19,7 +19,7 @@ API = "https://api.example"
 
 def access_token(oidc, resource=API):
     form = {"grant_type": "client_credentials", "scope": "api:read", "resource": resource}
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=False) as client:
         answer = client.post(oidc.token, data=form, auth=("m2m", oidc.clients["m2m"].secret))
     return answer.json()["access_token"]
 

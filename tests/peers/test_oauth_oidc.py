@@ -40,7 +40,7 @@ SCOPES = ["openid", "api:read"]
 @pytest.fixture
 def send():
     """Carry a request as it is, and bring back the answer as it is."""
-    with httpx.Client(trust_env=False, timeout=30, follow_redirects=False) as http:
+    with httpx.Client(trust_env=False, verify=False, timeout=30, follow_redirects=False) as http:
 
         def go(request):
             answer = http.request(request.method, request.url, headers=request.headers, content=request.body)

@@ -28,7 +28,7 @@ def guarded(serving):
 
 @pytest.fixture
 def stranger(guarded):
-    with httpx.Client(base_url=guarded.url, trust_env=False, headers={"host": "auth.example"}) as client:
+    with httpx.Client(base_url=guarded.url, trust_env=False, verify=False, headers={"host": "auth.example"}) as client:
         yield client
 
 
