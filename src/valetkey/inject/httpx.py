@@ -9,10 +9,10 @@ and its redirects never hold it. What may not be here: the rule (rule.py) and th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 from urllib.request import getproxies
 
 import httpcore
@@ -24,6 +24,7 @@ from valetkey.inject.quiet import hush_httpx
 from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
 from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
 from valetkey.inject.source import AsyncSource, Source
+from valetkey.vault.views import Credential
 
 PLAIN_POOLS: Final = frozenset({httpcore.ConnectionPool, httpcore.AsyncConnectionPool})
 """What httpx's own transports connect by when they were given no proxy."""
@@ -46,22 +47,29 @@ class Transport(httpx.BaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.HTTPTransport()
         self._direct = _is_direct(self._inner)
+        self._usual = _Usual()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
-        credential, target = self._source.credential(self._carrier.name), _target(request, direct=self._direct)
-        put = self._carrier.put(credential, target, request.headers)
-        if put is None:
-            return self._inner.handle_request(request)
-        rewind = _rewind_of(request.stream)
-        response = self._inner.handle_request(_carrying(request, put))
+        credential = self._source.credential(self._carrier.name)
+        rewind: Rewind | None = nothing_to_rewind
+        carrying = self._usual.carrying(credential, request)
+        if carrying is None:
+            target = _target(request, direct=self._direct)
+            put = self._carrier.put(credential, target, _Own(request.headers))
+            if put is None:
+                return self._inner.handle_request(request)
+            self._usual.learn(credential, request, target, put)
+            carrying, rewind = _carrying(request, put), _rewind_of(request.stream)
+        response = self._inner.handle_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
+        target = _target(request, direct=self._direct)
         try:
             other = self._carrier.another(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), request.headers)
+            put = rule.missing(rule.headers(other), _Own(request.headers))
         except BaseException:
             response.close()
             raise
@@ -99,22 +107,29 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
         self._direct = _is_direct(self._inner)
+        self._usual = _Usual()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
-        credential, target = await self._source.credential(self._carrier.name), _target(request, direct=self._direct)
-        put = self._carrier.put(credential, target, request.headers)
-        if put is None:
-            return await self._inner.handle_async_request(request)
-        rewind = _rewind_of(request.stream)
-        response = await self._inner.handle_async_request(_carrying(request, put))
+        credential = await self._source.credential(self._carrier.name)
+        rewind: Rewind | None = nothing_to_rewind
+        carrying = self._usual.carrying(credential, request)
+        if carrying is None:
+            target = _target(request, direct=self._direct)
+            put = self._carrier.put(credential, target, _Own(request.headers))
+            if put is None:
+                return await self._inner.handle_async_request(request)
+            self._usual.learn(credential, request, target, put)
+            carrying, rewind = _carrying(request, put), _rewind_of(request.stream)
+        response = await self._inner.handle_async_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
+        target = _target(request, direct=self._direct)
         try:
             other = await self._carrier.another_async(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), request.headers)
+            put = rule.missing(rule.headers(other), _Own(request.headers))
         except BaseException:
             await response.aclose()
             raise
@@ -163,7 +178,7 @@ class Auth(httpx.Auth):
         """Put the token on, and once another one if the API refuses the first."""
         credential = self._source.credential(self._carrier.name)
         target = _target(request, direct=not _by_environment(request))
-        put = self._carrier.put(credential, target, request.headers)
+        put = self._carrier.put(credential, target, _Own(request.headers))
         if put is None:
             yield request
             return
@@ -184,7 +199,7 @@ class Auth(httpx.Auth):
         """Put the token on, and once another one if the API refuses the first."""
         credential = await self._async_source.credential(self._carrier.name)
         target = _target(request, direct=not _by_environment(request))
-        put = self._carrier.put(credential, target, request.headers)
+        put = self._carrier.put(credential, target, _Own(request.headers))
         if put is None:
             yield request
             return
@@ -252,9 +267,61 @@ def _carrying(request: httpx.Request, put: HeaderLines) -> httpx.Request:
     # copy.copy would go through httpx's pickling, which drops the body; Request(…) would read the URL again.
     carrying = httpx.Request.__new__(httpx.Request)
     carrying.__dict__.update(request.__dict__)
-    lines = [(name.encode("ascii"), value.encode("ascii")) for name, value in put.items()]
-    carrying.headers = httpx.Headers(request.headers.raw + lines)
+    carrying.headers = httpx.Headers(request.headers)  # of its own kind: then it copies and does not read them again
+    for name, value in put.items():
+        carrying.headers[name] = value
     return carrying
+
+
+class _Own:
+    """Say which header lines a request has. httpx itself first finds out how their values are encoded, for 2 µs."""
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: httpx.Headers) -> None:
+        self._headers = headers
+
+    def __contains__(self, name: object) -> bool:
+        return str(name).lower().encode("ascii") in [own.lower() for own, _value in self._headers.raw]
+
+
+class _Usual:
+    """Know how the last request went, for those that go to the same place: what was decided is not decided again.
+
+    One of thousands is decided; for the others a few comparisons must do, because what the processor has in its caches
+    by then is all of sockets. The carrier would decide the same, and is asked wherever anything differs.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: tuple[Credential, _Place, HeaderLines, Callable[[], object]] | None = None
+
+    def learn(self, credential: Credential, request: httpx.Request, target: Target, put: HeaderLines) -> None:
+        """Take note of a request with the token; not where the provider has headers, which a caller might set."""
+        if not credential.headers:
+            self._known = credential, _place(request.url), put, credential.again(target.host)
+
+    def carrying(self, credential: Credential, request: httpx.Request) -> httpx.Request | None:
+        """Return a copy of the request with our header line, and tell of it; None where it must be decided."""
+        if self._known is None:
+            return None
+        its, place, put, again = self._known
+        # Nothing else than bytes, which need not be wound back for a second attempt.
+        if its is not credential or place != _place(request.url) or not isinstance(request.stream, httpx.ByteStream):
+            return None
+        carrying = _carrying(request, put)
+        if len(carrying.headers) != len(request.headers) + 1:
+            return None  # the caller has an Authorization of its own
+        again()
+        return carrying
+
+
+_Place: TypeAlias = tuple[str, bytes, int | None]
+
+
+def _place(url: httpx.URL) -> _Place:
+    return url.scheme, url.raw_host, url.port
 
 
 def _rewind_of(stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> Rewind | None:

@@ -9,7 +9,6 @@ redirects never hold it. What may not be here: the rule (rule.py) and the decisi
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -204,7 +203,7 @@ def _target(request: requests.PreparedRequest, proxies: Mapping[str, str] | None
     except ValueError:
         return Target("", "", None)  # no token for it; the inner adapter has its own error for what is no URL
     scheme = parts.scheme.lower()
-    if scheme == "http" and select_proxy(url, proxies):
+    if scheme == "http" and proxies and select_proxy(url, proxies):
         # Loopback over plain http is trusted because it stays here; by a proxy it would not.
         scheme += BY_PROXY
     return Target(scheme, host, port)
@@ -212,7 +211,8 @@ def _target(request: requests.PreparedRequest, proxies: Mapping[str, str] | None
 
 def _carrying(request: requests.PreparedRequest, put: HeaderLines) -> requests.PreparedRequest:
     """Return a copy of the request with our header lines; its body is the same object."""
-    carrying = copy.copy(request)
+    carrying = requests.PreparedRequest.__new__(type(request))  # copy.copy goes through pickling, and takes 5 µs
+    carrying.__dict__.update(request.__dict__)
     carrying.headers = request.headers.copy()
     carrying.headers.update(put.items())
     return carrying

@@ -96,7 +96,7 @@ class Keeper:
 
     def credential(self, name: str) -> Credential:
         """Return what an injector needs: a fresh token, the hosts it may go to, and how it is written."""
-        grip = self.remembered_credential(name)
+        grip = self._opened.credential(name)
         if grip is not None:
             return grip
         token = self._given(name, ANY, injects=True)
@@ -105,7 +105,7 @@ class Keeper:
         provider = self._desk.provider(app)
         hosts = hosts_of(connection, app, provider)
         scheme, headers = provider.api.scheme, dict(provider.api.headers)
-        made = Credential(token, hosts, scheme, headers, self._teller.injecting(name, token))
+        made = Credential(token, hosts, scheme, headers, *self._teller.injecting(name, token))
         self._opened.keep_credential(name, made)
         return made
 

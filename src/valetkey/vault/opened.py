@@ -54,12 +54,9 @@ class Opened:
         return held.served
 
     def credential(self, name: str) -> Credential | None:
-        """Return what an injector needs, if it was made for the token that is held, and neither's second is over."""
-        held, made = self._tokens.get(name), self._credentials.get(name)
-        moment = time.monotonic()
-        if held is None or made is None or made[1].token is not held.token or moment >= held.until or moment >= made[0]:
-            return None
-        return made[1]
+        """Return what an injector needs, if its second is not over; it ends with that of the token it was made for."""
+        made = self._credentials.get(name)
+        return made[1] if made is not None and time.monotonic() < made[0] else None
 
     def keep(self, name: str, served: Serve, use: Callable[[], object], fresh_for: float) -> None:
         """Hold a token for a second, or for the seconds that it is still fresh."""
@@ -67,10 +64,15 @@ class Opened:
             self.clear()
         until = time.monotonic() + min(SECONDS, fresh_for)
         self._tokens[name] = Held(until, served.token, use, served)
+        made = self._credentials.get(name)
+        if made is not None and made[1].token is not served.token:
+            self._credentials.pop(name, None)
 
     def keep_credential(self, name: str, made: Credential) -> None:
-        """Hold what was made of the token for a second."""
-        self._credentials[name] = (time.monotonic() + SECONDS, made)
+        """Hold what was made of the token that is held, for as long as that is handed out."""
+        held = self._tokens.get(name)
+        if held is not None and held.token is made.token:
+            self._credentials[name] = (held.until, made)
 
     def forget(self, name: str) -> None:
         """Hold nothing of a connection."""

@@ -39,8 +39,13 @@ class Teller:
         """Tell that no token was given, and why."""
         self._audit.count(Event("token.refused", name, "refused", refusal.code, _part(part)))
 
-    def injecting(self, name: str, token: Token) -> Callable[[Token, str, str], None]:
-        """Return what tells to which host a token went, or, with a reason, to which it did not."""
+    def injecting(
+        self, name: str, token: Token
+    ) -> tuple[Callable[[Token, str, str], None], Callable[[str], Callable[[], object]]]:
+        """Return what tells to which host a token went, or, with a reason, to which it did not.
+
+        And what makes, for a host it went to, what tells the same once more, in a fraction of the time.
+        """
         uses: dict[tuple[str, str], Callable[[], object]] = {}
 
         def told(carried: Token, host: str, reason: str) -> None:
@@ -55,7 +60,11 @@ class Teller:
             if counted and len(uses) < HOSTS_MOST:
                 uses[host, reason] = use
 
-        return told
+        def again(host: str) -> Callable[[], object]:
+            use = uses.get((host, ""))
+            return lambda: use() if use is not None and WHO.get() is None else told(token, host, "")
+
+        return told, again
 
 
 def _part(part: str) -> dict[str, str]:
