@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hmac
 import json
+import statistics
 import subprocess
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -49,17 +51,30 @@ NODE = Path(__file__).parents[1] / "tests" / "peers" / "node"
 Work = Callable[[], object]
 
 
-def contest(works: dict[str, Work]) -> dict[str, float]:
-    """Return seconds per call of each, measured in turns: short batches, many rounds, the best one counts.
+@dataclass(frozen=True)
+class Contest:
+    """Be what a contest found: seconds per call at best, and how many of ours take as long as one of each other."""
 
-    Turns, because this machine is never quiet: what disturbs one disturbs the next.
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+
+
+def contest(works: dict[str, Work]) -> Contest:
+    """Measure in turns: short batches, many rounds. The best batch counts, and of the ratios the one in the middle.
+
+    Turns, because this machine is never quiet: what disturbs one disturbs the next. So a ratio is one of neighbours.
     """
     numbers = {name: max(1, int(BATCH_SECONDS / best(work, number=3, repeat=3))) for name, work in works.items()}
-    found = dict.fromkeys(works, 1e9)
-    for _ in range(ROUNDS):
-        for name, work in works.items():
-            found[name] = min(found[name], best(work, number=numbers[name], repeat=1))
-    return found
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(ROUNDS):
+        for name in list(works) if turn % 2 else reversed(list(works)):
+            found[name].append(best(works[name], number=numbers[name], repeat=1))
+    ratios = {
+        name: statistics.median(took / ours for took, ours in zip(found[name], found[OURS], strict=True))
+        for name in works
+        if OURS in works
+    }
+    return Contest({name: min(took) for name, took in found.items()}, ratios)
 
 
 def ours(alg: str) -> jose.Key:
@@ -214,17 +229,15 @@ def contestants(key: jose.Key, token: str, now: float) -> dict[str, dict[str, Wo
     return {"verify": verify, "verify again": again, "sign": sign}
 
 
-def rows_of(operation: str, alg: str, seconds: dict[str, float]) -> Iterator[Row]:
-    mine = seconds[OURS]
-    for name, took in sorted(seconds.items(), key=lambda item: item[1]):
+def rows_of(operation: str, alg: str, found: Contest) -> Iterator[Row]:
+    mine = found.seconds[OURS]
+    for name, took in sorted(found.seconds.items(), key=lambda item: item[1]):
         what = f"{operation} {alg}, {name}"
         if name == OURS:
-            raw = seconds.get(RAW)
-            yield Row(
-                what, 1 / took, "/s", raw / took if raw else None, RAW if raw else "", AIMS.get((operation, alg), "")
-            )
+            raw = found.ratios.get(RAW)
+            yield Row(what, 1 / took, "/s", raw, RAW if raw else "", AIMS.get((operation, alg), ""))
         else:
-            yield Row(what, 1 / took, "/s", mine / took, "ours")
+            yield Row(what, 1 / took, "/s", 1 / found.ratios[name] if name in found.ratios else mine / took, "ours")
 
 
 def node_seconds(jobs: list[dict]) -> dict[tuple[str, str], dict[str, float]]:
@@ -272,7 +285,7 @@ def refusal_rows(now: float) -> Iterator[Row]:
                 return
             raise AssertionError(name)
 
-        yield Row(f"refuse {name}", 1e6 * contest({name: refuse})[name], "µs")
+        yield Row(f"refuse {name}", 1e6 * contest({name: refuse}).seconds[name], "µs")
 
 
 def memory_of_a_full_cache(now: float) -> float:
@@ -292,7 +305,7 @@ def main() -> list[Row]:
     """Measure everything and return the rows."""
     pin()
     now = time.time()
-    measured: dict[tuple[str, str], dict[str, float]] = {}
+    measured: dict[tuple[str, str], Contest] = {}
     jobs = []
     for alg in ALGORITHMS:
         key = ours(alg)
@@ -303,8 +316,8 @@ def main() -> list[Row]:
         jwk = key.to_jwk(private=True)
         jobs.append({"alg": alg, "token": token, "jwk": jwk, **pems, "issuer": ISSUER, "audience": AUDIENCE})
     for place, seconds in node_seconds(jobs).items():
-        measured[place].update(seconds)
-    rows = [row for (operation, alg), seconds in sorted(measured.items()) for row in rows_of(operation, alg, seconds)]
+        measured[place].seconds.update(seconds)
+    rows = [row for (operation, alg), found in sorted(measured.items()) for row in rows_of(operation, alg, found)]
     rows += refusal_rows(now)
     return [*rows, Row(f"a full cache of {CACHE_SIZE} tokens", memory_of_a_full_cache(now), "MB")]
 
