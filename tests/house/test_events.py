@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -56,8 +57,13 @@ def assigned(name: str, function: ast.AST) -> Iterator[str | None]:
                     yield from kinds_of(value.elts[names.index(name)] if isinstance(value, ast.Tuple) else value, None)
 
 
-def written(source) -> Iterator[tuple[int, str | None, str]]:
-    """Give every event of a file: its line, its kind, and how it is written where that can be seen."""
+@cache
+def written(source) -> list[tuple[int, str | None, str]]:
+    """Return every event of a file: its line, its kind, and how it is written where that can be seen."""
+    return list(_written(source)) if any(f"{maker}(" in source.text for maker in MAKERS) else []
+
+
+def _written(source) -> Iterator[tuple[int, str | None, str]]:
     functions = [node for node in ast.walk(source.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     inner = {id(call): function for function in functions for call in ast.walk(function)}  # the innermost comes last
     hows = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 from simulation.house import CALLBACK, START, Instant, World, redirect
@@ -67,7 +68,12 @@ def crashes(case: Case, manner: str) -> Iterator[Crash]:
 
 def _world(case: Case, manner: str) -> World:
     place = Place(name=f"{manner.replace('_', '-')}/c", manner=manner, machine=case.machine, connected=case.connected)
-    place = replace(place, elsewhere=case.elsewhere)
+    return _made(replace(place, elsewhere=case.elsewhere)).copied()
+
+
+@cache
+def _made(place: Place) -> World:
+    """Return the world that each crash is given a copy of."""
     return World(Scenario(seed=0, places=(place,), callers=()))
 
 

@@ -5,6 +5,7 @@ What may not be here: what happens in it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -103,6 +104,17 @@ class World:
                 self._register(place)
             if place.connected:
                 self._connect(place)
+
+    def copied(self) -> World:
+        """Return a world of its own that is as this one is now: cheaper than making and connecting one anew."""
+        other = copy.copy(self)
+        other.store = MemoryStore()
+        other.store._entries, other.store._last_version = dict(self.store._entries), self.store._last_version
+        known = {name: dict(getattr(self.desk, name)) for name in ("opened", "clients", "providers")}
+        other.desk = QuickDesk(Observer(other.store, sealed=self.sealed), **known)
+        other.providers = copy.deepcopy(self.providers)
+        other.folder = dict(self.folder)
+        return other
 
     def provider(self, place: str) -> ModelProvider:
         """Return the provider of a connection."""
