@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import multiprocessing
+import os
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 PATIENCE = 90
 STUCK = 60
 COROUTINES = 8
+
+PRELOADED = ["pytest", "valetkey.library", "valetkey.vault.renew", "valetkey.transport.wire"]
+"""What processes share with the one they are forked from: starting Python anew would take most of the time."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,19 @@ class Race:
     name: str
     rounds: int
     threads: int
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))  # of the test, not of who forks
+
+    def begin(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.environment)
+        faulthandler.enable()
+        faulthandler.dump_traceback_later(STUCK, exit=False)  # a race that hangs says where
 
 
 def threads_worker(race: Race, barrier: Any, results: Any) -> None:
     import valetkey
 
-    faulthandler.enable()
-    faulthandler.dump_traceback_later(STUCK, exit=False)  # a race that hangs says where
+    race.begin()
     vault = valetkey.open(race.path, create=False)
     for _ in range(race.rounds):
         got: list[str] = []
@@ -64,7 +74,7 @@ def async_worker(race: Race, barrier: Any, results: Any) -> None:
         except valetkey.errors.ValetkeyError as refusal:
             return f"{refusal.code}: {refusal}"
 
-    faulthandler.dump_traceback_later(STUCK, exit=False)
+    race.begin()
 
     async def main() -> None:
         async with valetkey.open_async(race.path, create=False) as vault:
@@ -101,7 +111,8 @@ def run_race(
     path: Path | str, name: str, *, processes: int, threads: int, loops: int, rounds: int, each_round
 ) -> list[set[str]]:
     """Run the race; `each_round()` is called before each round. Return what was handed out in each round."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     barrier = context.Barrier(processes + loops + 1)
     results = context.Queue()
     race = Race(str(path), name, rounds, threads)

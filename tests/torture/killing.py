@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import valetkey
+from racing import PRELOADED
 from valetkey.errors import NeedsReconnect, Weather
 from valetkey.vault import names, renew
 
@@ -33,9 +34,6 @@ those of a real vault: what it asks is not to be lost."""
 
 REASONS = {"open": "crashed_mid_refresh", "answer_lost": "answer_lost"}
 """What a loss must be called by what stands in the intent: the victim died, or had given up waiting before it died."""
-
-PRELOADED = ["pytest", "valetkey.library", "valetkey.vault.renew", "valetkey.transport.wire"]
-"""What victims share with the process they are forked from: starting Python anew would take most of the time."""
 
 SPAN = 0.06
 """Seconds within which a random kill comes: a few refreshes over loopback."""
