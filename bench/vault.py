@@ -77,7 +77,7 @@ def main() -> list[Row]:
         Row("vault.token(), remembered", remembered * 1e6, "µs", aim="≤ 5 µs"),
         Row("vault.token(), from the store", from_store * 1e6, "µs", from_store / load, "a bare load", "≤ 30 µs"),
         Row(
-            "vault.token(), from the store, never opened before",
+            "vault.token(), for the first time",
             first * 1e6,
             "µs",
             first / load,

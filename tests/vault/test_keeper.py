@@ -29,7 +29,7 @@ from valetkey.vault import opened as opened_module
 from valetkey.vault.connect import PENDING_SECONDS, USED_SECONDS
 from valetkey.vault.keeper import SWEPT, Keeper
 from valetkey.vault.opened import MOST, SECONDS
-from valetkey.vault.records import App, Trouble
+from valetkey.vault.records import App, Asked, Trouble
 from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.memory import MemoryStore
@@ -264,6 +264,13 @@ def test_scopes_that_are_demanded_must_be_there_even_when_the_token_is_remembere
     with pytest.raises(InsufficientScope) as caught:
         keeper.token("acme/alice", scopes=["read", "write"])
     assert caught.value.evidence["missing"] == "write"
+
+
+def test_scopes_that_a_caller_asked_for_twice_are_on_the_token_once(scene, keeper):
+    scene.put(a_connection(asked=Asked(scopes=("read", "write", "read")), tokens=None, grant="client_credentials"))
+    assert keeper.token("acme/alice").scopes == ("read", "write")
+    scene.ticks += SECONDS
+    assert keeper.token("acme/alice").scopes == ("read", "write"), "and so they were stored"
 
 
 def test_a_credential_says_where_a_token_may_go_and_is_remembered_with_it(scene, keeper):

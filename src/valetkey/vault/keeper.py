@@ -35,7 +35,7 @@ from valetkey.vault.opened import Opened
 from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.records import App, Connection
 from valetkey.vault.recover import bring_home
-from valetkey.vault.renew import obtain, peek
+from valetkey.vault.renew import glance, obtain
 from valetkey.vault.telling import Teller
 from valetkey.vault.views import AppInfo, ConnectionInfo, Credential, app_info, connection_info, damaged_info, hosts_of
 from valetkey.vault.world import VaultWorld
@@ -114,14 +114,12 @@ class Keeper:
         return self._opened.credential(name)
 
     def _served(self, name: str, demand: Demand) -> Serve:
-        if demand is ANY and self._opened.holds(name):
-            # Without a plan, whose steps take as long as the store: the usual record has not changed for an hour.
-            entry = self._world.store.load(names.connection_record(name))
-            still = self._opened.still(name, entry, self._world.clock().timestamp())
-            if still is not None:
-                return still
         try:
-            served = self._run(peek(self._desk, name, demand))
+            entry = self._world.store.load(names.connection_record(name))
+            moment = self._world.clock().timestamp()
+            served = self._opened.still(name, entry, moment) if demand is ANY else None
+            if served is None:
+                served = glance(self._desk, name, entry, moment, demand)
         except NotFound:
             # A first consent may have been spilled: the store does not know of it yet.
             if not any(record == names.connection_record(name) for record, _entry in self._world.spilled()):

@@ -42,10 +42,6 @@ class Opened:
         held = self._tokens.get(name)
         return held if held is not None and time.monotonic() < held.until else None
 
-    def holds(self, name: str) -> bool:
-        """Say whether a token is held, though its second may be over."""
-        return name in self._tokens
-
     def still(self, name: str, entry: Entry | None, moment: float) -> Serve | None:
         """Return what was opened from the box of this entry, while it is fresh at `moment` (seconds since 1970)."""
         held = self._tokens.get(name)

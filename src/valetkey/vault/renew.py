@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from valetkey.effects import Load, Now, Plan, load, luck, note, now, send, sleep, spilled, swap
+from valetkey.effects import Plan, load, luck, note, now, send, sleep, spilled, swap
 from valetkey.errors import (
     BadAnswer,
     GrantRefused,
@@ -127,11 +126,17 @@ def _came_home(desk: Desk, record: str) -> Plan[bool]:
 
 def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
     """Return a token if one can be handed out without a renewal; raises NotFound."""
-    # Asked without the words of effects.py, whose generators cost as much as the decision: every token comes by here.
-    entry: Entry | None = yield Load(names.connection_record(name))
+    entry = yield from load(names.connection_record(name))
+    return glance(desk, name, entry, (yield from now()).timestamp(), demand)
+
+
+def glance(desk: Desk, name: str, entry: Entry | None, moment: float, demand: Demand) -> Serve | None:
+    """Return what `peek` gives, of an entry that was loaded, at a moment in seconds since 1970; raises NotFound.
+
+    The keeper comes by here for every token and asks no plan, whose steps take half as long as the store.
+    """
     connection = desk.connection(name, entry)
-    moment: datetime = yield Now()
-    verdict = judge(connection, moment.timestamp(), demand, b"" if entry is None else entry.box)
+    verdict = judge(connection, moment, demand, b"" if entry is None else entry.box)
     return verdict if isinstance(verdict, Serve) else None
 
 
@@ -277,7 +282,7 @@ def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before
         expires_at=None if answer.expires_in is None else moment + answer.expires_in,
         refresh=refresh,
         refresh_expires_at=refresh_until,
-        scopes=tuple(scopes),
+        scopes=tuple(Scopes(scopes)),
         id_token=answer.id_token or (before.id_token if before else None),
     )
 
