@@ -110,11 +110,11 @@ def serve(session: Session, asked: Asked) -> None:
         site = routes.Site(AsyncVault(vault), public_url, entry, sandbox.url if sandbox else "")
         server = serving.server(app.create_app(site), tls=_tls(asked))
         _log(asked)
-        told = Told(public_url, place.shown, sandbox.url if sandbox else "", str(key_file))
-        _announce(session, told, trial=asked.try_, link=_link(entry, public_url))
-        if asked.keep:
-            stack.enter_context(vault.keeping())
-        server.run(sockets=[listener])
+        with server.capture_signals():  # whoever reads that it serves may stop it in the same moment
+            told = Told(public_url, place.shown, site.sandbox_url, str(key_file))
+            _announce(session, told, trial=asked.try_, link=_link(entry, public_url))
+            stack.enter_context(vault.keeping() if asked.keep else nullcontext())
+            server.run(sockets=[listener])
     if not session.json:
         say("stopped")
 
