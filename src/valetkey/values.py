@@ -107,11 +107,6 @@ class Scopes(tuple[str, ...]):
             text = text.replace(separator, " ")
         return cls(text.replace(",", " ").split())
 
-    @classmethod
-    def distinct(cls, scopes: tuple[str, ...]) -> Self:
-        """Take scopes as they were stored: each once, in their order. For every token that is handed out."""
-        return super().__new__(cls, scopes)
-
     def join(self, separator: str = " ") -> str:
         """Write the scopes the way the provider wants them."""
         return separator.join(self)

@@ -372,11 +372,6 @@ def test_scopes_are_read_as_they_were_written(scopes, separator):
     assert type(copy.deepcopy(written)) is Scopes
 
 
-def test_scopes_that_were_stored_are_taken_as_they_are():
-    stored = Scopes.distinct(("b", "a"))
-    assert (stored, type(stored), stored.join()) == (("b", "a"), Scopes, "b a")
-
-
 @given(st.lists(SCOPE), st.lists(SCOPE))
 def test_missing_scopes_are_the_wanted_ones_that_are_not_here(here, wanted):
     missing = Scopes(here).missing(wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -140,6 +141,14 @@ def test_every_request_is_counted_in_the_audit_log(vault, sandbox):
     lines = [line for line in vault._world.store.ledger.find(Query(), 1000) if line.kind == "token.injected"]
     assert sum(int(line.detail.get("count", "1")) for line in lines) == 7
     assert {line.detail["host"] for line in lines} == {"127.0.0.1"}
+
+
+def test_a_source_that_only_wants_to_be_told_is_told_of_each(ask, api, source):
+    told, real = [], source.credential
+    made = replace(real(source.name), told=lambda token, host, reason: told.append((token.reveal(), host, reason)))
+    source.credential = lambda _: made
+    ask(*[get(api.url())] * 5)
+    assert told == [("fake-token-number-1", api.host, "")] * 5
 
 
 def test_what_is_known_of_a_request_shows_no_token(api, source, canary):

@@ -31,6 +31,7 @@ class Grant:
     revoked_at: float = NEVER
     issued: int = 0
     redeemed_at: float = 0.0  # when it gave its first tokens
+    allowed_at: float = 0.0
 
     def alive(self, now: float) -> bool:
         """Say whether tokens of this grant may still be good."""
@@ -225,6 +226,6 @@ class ModelProvider:
 
     def _grant(self, connection: str, now: float) -> Grant:
         ends_at = now + self.manner.ends if self.manner.ends else NEVER
-        grant = Grant(self.base + len(self.grants) + 1, connection, ends_at)
+        grant = Grant(self.base + len(self.grants) + 1, connection, ends_at, allowed_at=now)
         self.grants.append(grant)
         return grant

@@ -46,8 +46,12 @@ class Truth:
                 yield token
 
     def later(self, one: AccessToken, other: AccessToken) -> bool:
-        """Say whether one token is of a consent that is clearly later than the other's."""
-        between = one.grant.redeemed_at - other.grant.redeemed_at
+        """Say whether one token is of a consent that is clearly later than the other's: allowed later, and redeemed later.
+
+        Who stood still between the two redeems an old consent late, and the vault keeps the one of after it.
+        """
+        first, second = other.grant, one.grant
+        between = min(second.redeemed_at - first.redeemed_at, second.allowed_at - first.allowed_at)
         return one.refresh is not None and other.refresh is not None and between > 60.0 + 2 * self.skew
 
     def covers(self, held: Connection, access: AccessToken, before: str, now: float, *, stalled: bool = False) -> bool:

@@ -28,7 +28,7 @@ from valetkey.vault import names
 from valetkey.vault import opened as opened_module
 from valetkey.vault.connect import PENDING_SECONDS, USED_SECONDS
 from valetkey.vault.keeper import SWEPT, Keeper
-from valetkey.vault.opened import MOST, SECONDS
+from valetkey.vault.opened import BOX_MOST, MOST, SECONDS
 from valetkey.vault.records import App, Asked, Trouble
 from valetkey.vault.seal import Sealer
 from valetkey.vault.spill import SpillFolder
@@ -236,6 +236,47 @@ def test_a_box_of_which_one_byte_was_changed_is_looked_into_and_refused(scene, k
     scene.ticks += SECONDS
     with pytest.raises(VaultDamaged):
         keeper.token("acme/alice")
+
+
+def test_a_large_box_is_not_kept_to_compare_with(scene, keeper, boxes_opened):
+    scene.put(a_connection(kept={"instance": "x" * BOX_MOST}))
+    keeper.token("acme/alice")
+    scene.ticks += SECONDS
+    keeper.token("acme/alice")
+    assert boxes_opened == [RECORD, RECORD]
+
+
+def test_hosts_that_were_withdrawn_are_not_remembered_for_as_long_as_they_took_to_read(scene, keeper):
+    real, record = scene.store.load, names.app_record("acme")
+
+    def slow(name):
+        found = real(name)
+        if name == record:
+            scene.ticks += 4 * SECONDS
+            keeper.token("acme/alice")  # by another thread: the box is the same, and so is its token
+        return found
+
+    scene.put(an_app(hosts=("withdrawn.acme.test",)))
+    scene.store.load = slow
+    assert keeper.credential("acme/alice").hosts == ("withdrawn.acme.test", "api.acme.test")
+    scene.store.load = real
+    scene.put(an_app())
+    assert keeper.remembered_credential("acme/alice") is None
+    assert keeper.credential("acme/alice").hosts == ("api.acme.test",)
+
+
+def test_a_credential_that_was_made_of_the_token_before_is_not_given(scene, keeper):
+    before = keeper.credential("acme/alice")
+    keeper.refresh("acme/alice")
+    keeper._opened.keep_credential("acme/alice", before, scene.ticks)  # by a thread that was slow
+    assert keeper.remembered_credential("acme/alice") is None
+    assert keeper.credential("acme/alice").token.reveal() == "access-2"
+
+
+def test_a_forked_child_begins_with_nothing(scene, keeper):
+    keeper.credential("acme/alice")
+    opened_module._forked()  # what the interpreter calls in the child
+    assert (keeper.remembered("acme/alice"), keeper.remembered_credential("acme/alice")) == (None, None)
 
 
 def test_what_is_held_in_memory_shows_no_token(scene, keeper):

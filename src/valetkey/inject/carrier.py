@@ -136,7 +136,7 @@ def _with(credential: Credential, renewed: Token) -> Credential | None:
     """Return the credential with the renewed token; None if it is the one that was refused."""
     if renewed.secret == credential.token.secret:  # compared: in constant time, by Secret itself
         return None
-    return dataclasses.replace(credential, token=renewed)
+    return dataclasses.replace(credential, token=renewed, again=None)  # that tells of the token before
 
 
 # A function that remembers its calls says a thing once, and forgets the oldest when there are too many.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 from urllib.request import getproxies
@@ -300,7 +301,9 @@ class _Usual:
     def learn(self, credential: Credential, request: httpx.Request, target: Target, put: HeaderLines) -> None:
         """Take note of a request with the token; not where the provider has headers, which a caller might set."""
         if not credential.headers:
-            self._known = credential, _place(request.url), put, credential.again(target.host)
+            usual = partial(credential.told, credential.token, target.host, "")
+            again = usual if credential.again is None else credential.again(target.host)
+            self._known = credential, _place(request.url), put, again
 
     def carrying(self, credential: Credential, request: httpx.Request) -> httpx.Request | None:
         """Return a copy of the request with our header line, and tell of it; None where it must be decided."""

@@ -185,4 +185,4 @@ def _alive(tokens: TokenSet | None, moment: float, demand: Demand) -> Token | No
 def token_of(tokens: TokenSet) -> Token:
     """Return a token set's access token as it is handed out."""
     until = None if tokens.expires_at is None else datetime.fromtimestamp(tokens.expires_at, UTC)
-    return Token(tokens.access, tokens.kind, until, Scopes.distinct(tokens.scopes))
+    return Token(tokens.access, tokens.kind, until, Scopes(tokens.scopes))

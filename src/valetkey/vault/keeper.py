@@ -100,13 +100,14 @@ class Keeper:
         if grip is not None:
             return grip
         token = self._given(name, ANY, injects=True)
+        since = self._opened.moment()
         connection = self._connection(name)
         app = self._run(load_app(self._desk, connection.app))
         provider = self._desk.provider(app)
         hosts = hosts_of(connection, app, provider)
         scheme, headers = provider.api.scheme, dict(provider.api.headers)
         made = Credential(token, hosts, scheme, headers, *self._teller.injecting(name, token))
-        self._opened.keep_credential(name, made)
+        self._opened.keep_credential(name, made, since)
         return made
 
     def remembered_credential(self, name: str) -> Credential | None:

@@ -6,7 +6,9 @@ need be opened again: a box cannot change and stay the same. What may not be her
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -21,6 +23,11 @@ MOST: Final = 4096
 """Opened tokens held in memory at once; a server with more connections opens their boxes again."""
 
 
+BOX_MOST: Final = 4096
+"""Bytes of a box that is kept to compare with: a record with an id_token has half of that, one with thirty targets is
+opened again."""
+
+
 class Held(NamedTuple):
     """Be an opened token. `use` counts that it was handed out."""
 
@@ -31,11 +38,15 @@ class Held(NamedTuple):
 
 
 class Opened:
-    """Hold what was opened. Safe for many threads: each change is one operation of a dict."""
+    """Hold what was opened. Safe for many threads: what two of them make of it at once is compared when it is read.
+
+    A forked child begins with nothing: who had a token is counted by the parent until the child opens it itself.
+    """
 
     def __init__(self) -> None:
         self._tokens: dict[str, Held] = {}
         self._credentials: dict[str, tuple[float, Credential]] = {}
+        _LIVING.add(self)
 
     def token(self, name: str) -> Held | None:
         """Return a token whose second is not over."""
@@ -51,24 +62,33 @@ class Opened:
 
     def credential(self, name: str) -> Credential | None:
         """Return what an injector needs, if its second is not over; it ends with that of the token it was made for."""
-        made = self._credentials.get(name)
-        return made[1] if made is not None and time.monotonic() < made[0] else None
+        made, held = self._credentials.get(name), self._tokens.get(name)
+        if made is None or held is None or made[1].token is not held.token or time.monotonic() >= made[0]:
+            return None
+        return made[1]
 
     def keep(self, name: str, served: Serve, use: Callable[[], object], fresh_for: float) -> None:
         """Hold a token for a second, or for the seconds that it is still fresh."""
         if len(self._tokens) >= MOST and name not in self._tokens:
             self.clear()
         until = time.monotonic() + min(SECONDS, fresh_for)
+        if len(served.box) > BOX_MOST:
+            served = Serve(served.token, served.fresh_until)
         self._tokens[name] = Held(until, served.token, use, served)
-        made = self._credentials.get(name)
-        if made is not None and made[1].token is not served.token:
-            self._credentials.pop(name, None)
 
-    def keep_credential(self, name: str, made: Credential) -> None:
-        """Hold what was made of the token that is held, for as long as that is handed out."""
+    def keep_credential(self, name: str, made: Credential, since: float) -> None:
+        """Hold what was made of the token that is held, for as long as that is handed out.
+
+        `since` is the moment of before it was made: what its hosts were read from may have taken its time to come.
+        """
         held = self._tokens.get(name)
-        if held is not None and held.token is made.token:
-            self._credentials[name] = (held.until, made)
+        if held is not None:
+            self._credentials[name] = (min(held.until, since + SECONDS), made)
+
+    @staticmethod
+    def moment() -> float:
+        """Return the time by which seconds are counted here."""
+        return time.monotonic()
 
     def forget(self, name: str) -> None:
         """Hold nothing of a connection."""
@@ -82,3 +102,15 @@ class Opened:
 
     def __repr__(self) -> str:
         return f"<Opened, {len(self._tokens)} tokens>"
+
+
+_LIVING: Final[weakref.WeakSet[Opened]] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for opened in list(_LIVING):
+        opened.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

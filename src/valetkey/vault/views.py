@@ -30,8 +30,8 @@ class Credential:
         default=lambda _token, _host, _reason: None, repr=False, compare=False
     )
     """Told of each host that a token was put on a request to, or with a reason, why it was not."""
-    again: Callable[[str], Callable[[], object]] = field(default=lambda _host: lambda: None, repr=False, compare=False)
-    """Give, for a host of which was told, what is told that the token went there once more."""
+    again: Callable[[str], Callable[[], object]] | None = field(default=None, repr=False, compare=False)
+    """Give, for a host of which was told, what tells that this token went there once more; None: `told` does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,16 +59,17 @@ _COUNT = "SELECT state, count(*) FROM valetkey_records WHERE name >= %s AND name
 # YugabyteDB hands each session a block of ids, so that what is written later may have a lower one.
 _WORDS = Words("%s", "valetkey_", "BEGIN", PATIENCE, "SELECT position('-YB-' in version()) = 0")
 
+# In one statement, so that a database far away is asked once; and in no more than one, which some poolers refuse.
 _SESSION = (
-    f"SET statement_timeout = '{STATEMENT_SECONDS}s'",
-    f"SET lock_timeout = '{LOCK_SECONDS}s'",
-    # A commit that is answered must survive a power cut; a stricter setting of the server's owner is left alone.
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-    # Every statement here has one index it must use. So it is planned once and not at every call, which costs as much
-    # as running it, and no stale statistics make it sort or read a whole table. Engines without a setting do without.
-    """SELECT set_config(s.name, w.value, false) FROM pg_settings AS s JOIN (VALUES
+    f"""SELECT set_config('statement_timeout', '{STATEMENT_SECONDS}s', false),
+      set_config('lock_timeout', '{LOCK_SECONDS}s', false),
+    -- A commit that is answered must survive a power cut; a stricter setting of the server's owner is left alone.
+      CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END,
+    -- Every statement here has one index it must use. So it is planned once and not at every call, which costs as much
+    -- as running it, and no stale statistics make it sort or read a whole table. Engines without a setting do without.
+      (SELECT count(set_config(s.name, w.value, false)) FROM pg_settings AS s JOIN (VALUES
          ('plan_cache_mode', 'force_generic_plan'), ('enable_sort', 'off'), ('enable_seqscan', 'off')
-       ) AS w (name, value) ON s.name = w.name""",
+       ) AS w (name, value) ON s.name = w.name)""",  # noqa: S608  # what is written into it are numbers of this file
 )
 
 _ABANDONED: Final[list[object]] = []
@@ -260,7 +261,8 @@ def import_psycopg() -> None:
 
 
 def _configure(connection: Connection[Any]) -> None:
-    connection.execute("; ".join(_SESSION))  # one way to the server and back, where it is far away
+    for statement in _SESSION:
+        connection.execute(statement)
 
 
 def _change(name: str, seen: int, entry: Entry | None, mark: bytes) -> tuple[str, tuple[Any, ...]]:
