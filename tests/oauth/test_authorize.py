@@ -128,6 +128,13 @@ def test_the_caller_may_not_replace_what_makes_the_login_safe(url, name):
         url(extra={name: "mine"}, nonce="ours")
 
 
+@pytest.mark.parametrize("name", ["client_secret", "client_assertion", "code_verifier", "refresh_token"])
+def test_no_secret_is_put_into_the_address_that_a_browser_opens(url, name):
+    with pytest.raises(InvalidInput, match=name) as refused:
+        url(extra={name: "hunter2hunter2"})
+    assert "hunter2" not in repr(refused.value.to_dict())
+
+
 def test_even_the_catalogue_cannot_replace_the_state(url):
     assert query_of(url(asking={"authorize_params": {"state": "fixed"}}))["state"] == "xyz"
 

@@ -21,8 +21,10 @@ from valetkey.values import EMPTY, Request, Scopes, Secret, secure_url
 
 PROTECTED: Final = frozenset(
     {"client_id", "code_challenge", "code_challenge_method", "redirect_uri", "response_type", "state"}
+    | {"client_secret", "client_assertion", "code_verifier", "refresh_token"}
 )
-"""What `extra` may never set: each binds the answer to this client, this login and this machine."""
+"""What `extra` may never set: each binds the answer to this client, this login and this machine, or is a secret that
+belongs into no address."""
 
 ANSWER_LIMIT: Final = 16 << 10
 """Most characters of a redirect. Codes of Microsoft Entra reach 2 KiB; servers cut request lines at 8 to 16 KiB."""
