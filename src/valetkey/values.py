@@ -22,6 +22,11 @@ EMPTY: Final[Mapping[str, str]] = MappingProxyType({})
 LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 """Where plain http is accepted (RFC 8252 section 8.3). A literal list: what a name resolves to is not asked."""
 
+LONGEST_PATH: Final = 200
+"""Most characters of a file's name that are shown. Tokens and keys are longer."""
+
+JWT_DOTS: Final = 2
+"""Dots of a signed token (RFC 7515 section 7.1); an encrypted one has more."""
 
 _FINGERPRINT: Final = hashlib.sha256(b"valetkey fingerprint\0")
 
@@ -247,3 +252,11 @@ def lowered(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
 def chunks(text: str, size: int) -> Iterator[str]:
     """Cut a text into pieces of `size`, for codes that people type."""
     return (text[i : i + size] for i in range(0, len(text), size))
+
+
+def shown_path(path: str) -> str:
+    """Return a file's name as an error may show it: "what was given" where it is more likely a secret than a name."""
+    parts = path.replace("/", ".").split(".")  # a path may have been put in front of it
+    token = len(parts) > JWT_DOTS and any(part.startswith("eyJ") for part in parts)
+    secret = token or path.startswith("{") or any(mark in path for mark in ('{"', "-----BEGIN", "valetkey-key-"))
+    return "what was given" if secret or len(path) > LONGEST_PATH or not path.isprintable() else path

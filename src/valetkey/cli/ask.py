@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from valetkey.errors import InvalidInput
-from valetkey.values import Secret
+from valetkey.values import Secret, shown_path
 
 INPUT_LIMIT: Final = 1 << 16
 """Most bytes read of a secret, a key or a token: an RSA key of 16,384 bits in PEM has 13 KB."""
@@ -69,7 +69,10 @@ def file_bytes(path: str, what: str) -> bytes:
                 data = file.read(INPUT_LIMIT + 1)
         except OSError as refusal:
             reason = refusal.strerror or type(refusal).__name__
-            raise InvalidInput(f"{path} cannot be read: {reason}", fix="check the path and its permissions") from None
+            shown, fix = shown_path(path), "check the path and its permissions"
+            if shown != path:
+                fix = f"this takes the name of a file; give the {what} on standard input (-)"
+            raise InvalidInput(f"{shown} cannot be read: {reason}", fix=fix) from None
     if len(data) > INPUT_LIMIT:
         raise InvalidInput(f"{_place(path)} is too large for a {what}", fix=f"at most {INPUT_LIMIT} bytes are read")
     return data

@@ -5,18 +5,26 @@ What may not be here: commands, and how anything is proven.
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from valetkey.cli.show import facts, out_json, table
 from valetkey.errors import InvalidInput
+from valetkey.values import shown_path
 
 if TYPE_CHECKING:
     from valetkey.audit.report import Finding, Report
+
+
+UNREADABLE: Final = frozenset(
+    {errno.ENOENT, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
+"""What the system says of a file's name, or of who may read it."""
 
 
 @contextmanager
@@ -24,9 +32,11 @@ def readable(file: str) -> Iterator[None]:
     """Say in our words what the system says of a file that cannot be read; raises InvalidInput."""
     try:
         yield
-    except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as refusal:
+    except OSError as refusal:
+        if refusal.errno not in UNREADABLE:
+            raise
         raise InvalidInput(
-            f"{file} cannot be read: {refusal.strerror}", fix="name an export of `valetkey audit export`"
+            f"{shown_path(file)} cannot be read: {refusal.strerror}", fix="name an export of `valetkey audit export`"
         ) from None
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from valetkey.cli.show import clean, clean_lines, fold
 from valetkey.errors import ValetkeyError
+from valetkey.values import shown_path
 
 EXIT_CODES: Final = {
     0: "done",
@@ -101,8 +102,18 @@ class _Usage(ValetkeyError):
 def _usage(error: click.ClickException) -> ValetkeyError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "valetkey"
-    message = clean(" ".join(error.format_message().split())).rstrip(".")
+    message = clean(" ".join(_quoting_no_secret(error.format_message()).split())).rstrip(".")
     return _Usage(message[:1].lower() + message[1:], fix=f"`{path} --help` shows what it takes")
+
+
+def _quoting_no_secret(message: str) -> str:
+    """Return click's words, without what they quote where that looks like a token or a key."""
+    for quote in (" (", " '", ": "):
+        said, found, quoted = message.partition(quote)
+        given = quoted.rstrip(".").rstrip("')")
+        if found and any(shown_path(word) != word for word in (given, *given.split(" "))):
+            return said
+    return message
 
 
 def _unexpected(error: Exception) -> ValetkeyError:

@@ -90,14 +90,14 @@ class KeyFile:
                 text = file.read(LONGEST + 1)
         except FileNotFoundError:
             raise KeyMissing(
-                f"the vault is there, but its key {path} is not",
+                f"the vault is there, but its key {_shown(path)} is not",
                 cause="the key file was moved or deleted, or only the vault was copied or mounted",
                 fix="put the key file back beside the vault, or name it with --key-file; without it nothing can be "
                 "opened, and no new one is made so that nothing is lost",
             ) from None
         except OSError as refusal:
             raise VaultUnreadable(
-                f"the key file {path} cannot be read: {refusal.strerror}", fix="check its owner and permissions"
+                f"the key file {_shown(path)} cannot be read: {refusal.strerror}", fix="check its owner and permissions"
             ) from None
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise VaultUnreadable(
@@ -124,13 +124,19 @@ class KeyFile:
                 _publish(draft, path)
         except OSError as refusal:
             raise StoreUnavailable(
-                f"the key file {path} cannot be written: {refusal.strerror}",
+                f"the key file {_shown(path)} cannot be written: {refusal.strerror}",
                 fix="free some space or check the folder's permissions; nothing was changed",
             ) from None
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(draft)  # noqa: PTH108  # no pathlib here, see above
         return KeyFile.read(path)
+
+
+def _shown(path: str) -> str:
+    from valetkey.values import shown_path  # late: a fresh token needs no words
+
+    return shown_path(path)
 
 
 def _publish(draft: str, path: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from valetkey.errors import VaultUnreadable
-from valetkey.values import Secret
+from valetkey.values import Secret, shown_path
 
 KEY_BYTES: Final = 32
 """So many that guessing needs no limit of attempts."""
@@ -47,7 +47,7 @@ def operator_key(path: Path) -> Secret:
         text = path.read_text("ascii")[:LONGEST].strip()
     except (OSError, UnicodeDecodeError) as refusal:
         why = getattr(refusal, "strerror", "") or "it is not text"
-        raise VaultUnreadable(f"the operator's key {path} cannot be read: {why}") from None
+        raise VaultUnreadable(f"the operator's key {shown_path(str(path))} cannot be read: {why}") from None
     if os.name == "posix" and mode & 0o077:
         raise VaultUnreadable(
             f"the operator's key {path} can be read by others (mode {mode:04o})", fix=f"chmod 600 {path}"
