@@ -71,7 +71,11 @@ class Truth:
         token = self.refresh(refresh_of(held))
         if token is None:
             return False
-        if stalled and self.provider(token).usable(token.name, now):
+        spent = access.refresh.parent
+        # Two who spent one token, because what the first got lay beside a store that the second could not see: where the
+        # provider takes both descendants, either may be kept.
+        after = stalled or (spent is not None and token.number > spent.number)
+        if after and self.provider(token).usable(token.name, now):
             return True
         return token.number >= access.refresh.number or token.parent is access.refresh.parent
 
