@@ -117,6 +117,7 @@ def test_json_gives_a_token_with_its_expiry_scopes_and_type(inside, robot):
 def test_a_token_without_a_demanded_scope_is_not_given(inside, robot):
     done = inside("token", "robot/one", "--scope", "write", "--json")
     assert (done.code, done.error["code"], done.out) == (4, "insufficient_scope", "")
+    assert "`valetkey connect robot/one --scope 'read write'`" in done.error["fix"]
 
 
 def test_a_token_for_another_api_is_named_and_kept_apart(valetkey, inside, box, browser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -305,6 +306,20 @@ def test_scopes_that_are_demanded_must_be_there_even_when_the_token_is_remembere
     with pytest.raises(InsufficientScope) as caught:
         keeper.token("acme/alice", scopes=["read", "write"])
     assert caught.value.evidence["missing"] == "write"
+
+
+def test_who_lacks_a_scope_is_told_to_ask_for_those_it_has_too(scene, keeper):
+    scene.put(a_connection(asked=Asked(scopes=("offline_access", "read"))))
+    with pytest.raises(InsufficientScope, match=r"lacks write") as caught:
+        keeper.token("acme/alice", scopes=["write", "read"])
+    assert "`valetkey connect acme/alice --scope 'offline_access read write'`" in caught.value.fix
+
+
+def test_scopes_that_a_provider_granted_are_shown_as_a_shell_takes_them(scene, keeper):
+    scene.put(a_connection(tokens=msgspec.structs.replace(a_connection().tokens, scopes=("read';reboot;'",))))
+    with pytest.raises(InsufficientScope) as caught:
+        keeper.token("acme/alice", scopes=["write"])
+    assert shlex.split(caught.value.fix.split("`")[1])[-1] == "read';reboot;' write"
 
 
 def test_scopes_that_a_caller_asked_for_twice_are_on_the_token_once(scene, keeper):

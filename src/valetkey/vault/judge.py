@@ -119,13 +119,17 @@ def _out_of_question(connection: Connection, demand: Demand) -> ValetkeyError | 
         )
     if not demand.scopes or (tokens is None and demand.part):
         return None
-    lacking = Scopes(tokens.scopes if tokens else connection.asked.scopes).missing(demand.scopes)
+    there = Scopes(tokens.scopes if tokens else connection.asked.scopes)
+    lacking = there.missing(demand.scopes)
     if not lacking:
         return None
+    from shlex import quote  # late: a fresh token needs no words; and the provider chose the names of what it granted
+
+    wanted = Scopes((*connection.asked.scopes, *there, *lacking))  # a new consent replaces the one that was given
     return InsufficientScope(
         f"connection {name} lacks {lacking.join()}",
         cause="these scopes were not granted when the connection was made",
-        fix=f"connect again and ask for them too: `valetkey connect {name} --scope '{lacking.join()}'`",
+        fix=f"connect again and ask for all of them: `valetkey connect {name} --scope {quote(wanted.join())}`",
         missing=lacking.join(),
     )
 
