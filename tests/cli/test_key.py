@@ -95,3 +95,9 @@ def test_every_key_of_a_set_is_shown(inside, tmp_path):
         ("a", "public"),
         ("b", "public"),
     ]
+
+
+def test_nobody_is_sent_for_the_public_half_of_a_shared_secret(inside, tmp_path):
+    secret, pair = (inside("key", "generate", "--alg", alg, "--out", str(tmp_path / alg)) for alg in ("HS256", "ES256"))
+    assert (secret.code, "key public" in secret.err) == (0, False)
+    assert (pair.code, "key public" in pair.err) == (0, True)

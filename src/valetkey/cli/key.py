@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from valetkey.cli.base import Group, Session
-from valetkey.cli.show import facts, out, out_json, say
+from valetkey.cli.show import facts, out, out_bytes, out_json, say
 
 if TYPE_CHECKING:
     from valetkey.jose import Key
@@ -38,13 +38,14 @@ def generate(session: Session, *, alg: str, kid: str, form: str, path: str | Non
     made = Key.generate(alg, kid=kid or None)
     data = written(made, form, private=True)
     if path is None:
-        click.echo(data, nl=False)
+        out_bytes(data)
         return
     keep(path, data)
     if session.json:
         out_json({**_shown(made), "file": path})
     else:
-        say(f"a new {made.alg} key is in {path}; give verifiers `valetkey key public {path}`")
+        told = "it both signs and verifies" if made.is_secret else f"give verifiers `valetkey key public {path}`"
+        say(f"a new {made.alg} key is in {path}; {told}")
 
 
 @key.command()
@@ -81,7 +82,7 @@ def public(session: Session, *, path: str, alg: str, form: str) -> None:
     if session.json and form == "pem":
         out_json({**_shown(half), "pem": data.decode()})
     else:
-        click.echo(data, nl=False)
+        out_bytes(data)
 
 
 def _shown(one: Key) -> dict[str, str]:

@@ -18,6 +18,7 @@ READER_GONE = 141
 def main() -> int:
     """Do what the command line says and return the exit code."""
     argv = sys.argv[1:]
+    _stand_in()
     try:
         code = _done(argv)
         sys.stdout.flush()
@@ -44,6 +45,22 @@ def _done(argv: list[str]) -> int:
     from valetkey.cli.running import run  # late: only now is the command line needed
 
     return run(argv)
+
+
+def _stand_in() -> None:
+    """Put streams where the caller closed them: then there is nothing to read, and what is written cannot be.
+
+    Python has None there. The descriptors are taken up lowest first, else the next file opened would be "standard".
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            # A descriptor open for reading refuses what is written to it: EBADF, as a closed one does.
+            flags = os.O_WRONLY if name == "stderr" else os.O_RDONLY
+            held = os.open(os.devnull, flags)
+            if held != number:
+                os.dup2(held, number)
+                os.close(held)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _let_go() -> None:

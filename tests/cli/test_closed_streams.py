@@ -1,0 +1,72 @@
+"""Standard streams that the caller closed: read as empty, and written to as a disk that takes nothing.
+
+What may not be here: streams that are open.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from clikit import SECONDS
+
+pytestmark = [pytest.mark.network, pytest.mark.skipif(os.name != "posix", reason="a POSIX shell closes them")]
+
+
+def closed(valetkey, words, *numbers):
+    """Run the program with some of its standard streams closed."""
+    shut = " ".join(f"{number}>&-" for number in numbers)
+    command = ["sh", "-c", f'exec "$@" {shut}', "sh", *valetkey.command(*words)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=valetkey.env, **pipes) as process:
+        out, err = process.communicate(timeout=SECONDS)
+    return process.returncode, out, err
+
+
+RESULTS = (
+    ("--version",),
+    ("token", "robot/one"),
+    ("token", "robot/one", "--json"),
+    ("connection", "list"),
+    ("connection", "list", "--json"),
+    ("key", "generate"),
+)
+
+
+@pytest.mark.parametrize("numbers", [(1,), (0, 1)], ids=str)
+@pytest.mark.parametrize("words", RESULTS)
+def test_a_result_that_goes_nowhere_is_an_error(valetkey, robot, words, numbers):
+    code, _, err = closed(valetkey, words, *numbers)
+    assert code == 1
+    assert "the output cannot be written: Bad file descriptor" in err
+    assert "output_lost" in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("app", "add", "acme", "google", "--client-id", "me", "--secret-stdin"),
+        ("app", "add", "acme", "google", "--client-id", "me"),
+        ("jwt", "verify", "--secret-file", "{secret}", "--issuer", "https://a.example", "--audience", "b"),
+        ("jwt", "explain"),
+        ("vault", "recover", "--key-file", "{secret}.key"),
+        ("connect", "box/alice", "--no-browser"),
+    ],
+    ids=" ".join,
+)
+def test_a_closed_standard_input_is_an_empty_one(valetkey, box, tmp_path, words):
+    secret = tmp_path / "secret"
+    secret.write_text("a-shared-secret-of-more-than-32-bytes-for-hs256")
+    words = [word.replace("{secret}", str(secret)) for word in (*words, "--json")]
+    empty, gone = closed(valetkey, words), closed(valetkey, words, 0)
+    assert gone[0] == empty[0] in {2, 8}
+    assert gone[1] == empty[1]
+    assert gone[2].splitlines()[-1:] == empty[2].splitlines()[-1:]
+
+
+def test_a_closed_standard_error_takes_nothing_from_the_result(valetkey, robot):
+    assert closed(valetkey, ("provider", "list"), 2)[:2] == closed(valetkey, ("provider", "list"))[:2]
+    assert closed(valetkey, ("token", "robot/nobody"), 2) == (3, "", "")
