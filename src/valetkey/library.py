@@ -217,7 +217,10 @@ def open_async(
 @contextmanager
 def _needed(package: str) -> Iterator[None]:
     """Say what to install where a client that somebody wants to use is missing."""
+    from importlib import import_module  # late: few programs need all clients
+
     try:
+        import_module(package)  # before what comes with it, such as httpcore, whose name tells nobody what to install
         yield
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != package:

@@ -11,6 +11,7 @@ import valetkey
 from valetkey.errors import InvalidInput
 
 CLIENTS = ("httpx", "requests", "aiohttp")
+COME_WITH = {"httpx": ("httpcore",), "requests": ("urllib3",)}
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_the_library_loads_no_http_client_of_the_user():
 )
 def test_a_client_that_is_missing_is_named_with_what_to_install(vault, monkeypatch, package, method):
     monkeypatch.delitem(sys.modules, f"valetkey.inject.{package}", raising=False)
-    monkeypatch.setitem(sys.modules, package, None)  # importing it now raises ModuleNotFoundError
+    for gone in (package, *COME_WITH.get(package, ())):
+        monkeypatch.setitem(sys.modules, gone, None)  # importing it now raises ModuleNotFoundError
     with pytest.raises(InvalidInput) as missing:
         getattr(vault, method)("google/alice")
     assert (package in str(missing.value), missing.value.fix) == (True, f"pip install --upgrade {package}")
