@@ -82,6 +82,7 @@ def test_a_time_that_is_none_is_refused(inside, log, text):
 def test_a_moment_is_a_date_a_time_or_as_long_ago():
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     told = {"2026-02-01": "2026-02-01T00:00:00+00:00", "2026-02-01T12:30+01:00": "2026-02-01T12:30:00+01:00"}
+    told |= {"2h ago": "2026-03-01T10:00:00+00:00", "90s ago": "2026-03-01T11:58:30+00:00"}
     told |= {"2h": "2026-03-01T10:00:00+00:00", "7d": "2026-02-22T12:00:00+00:00", "90m": "2026-03-01T10:30:00+00:00"}
     for text, moment in told.items():
         assert moment_of(text, noon, "--since").isoformat() == moment

@@ -58,8 +58,8 @@ class Wanted:
 
 
 def moment_of(text: str, now: datetime, option: str) -> datetime:
-    """Read a date or time of ISO 8601, UTC where it names no zone, or a time ago (90m, 2h, 7d); raises InvalidInput."""
-    ago = AGO.fullmatch(text)
+    """Read a date or time of ISO 8601, UTC where it names no zone, or a time ago (90m, 2h ago); raises InvalidInput."""
+    ago = AGO.fullmatch(text.removesuffix(" ago"))
     try:
         if ago is not None:
             return now - timedelta(seconds=int(ago[1]) * UNITS[ago[2]])
