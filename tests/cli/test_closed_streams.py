@@ -27,6 +27,7 @@ def closed(valetkey, words, *numbers):
 
 RESULTS = (
     ("--version",),
+    ("--version", "--json"),
     ("token", "robot/one"),
     ("token", "robot/one", "--json"),
     ("connection", "list"),

@@ -13,6 +13,7 @@ import click
 from valetkey._version import __version__
 from valetkey.cli.base import Group, Session
 from valetkey.cli.exits import EXIT_CODES
+from valetkey.cli.show import out
 
 COMMANDS: Final = {
     "app": "valetkey.cli.app:app",
@@ -56,7 +57,7 @@ class Root(Group):
 
 def _version(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
     if value and not context.resilient_parsing:
-        click.echo(f"valetkey {__version__}")
+        out(f"valetkey {__version__}")
         context.exit()
 
 
