@@ -48,8 +48,8 @@ def _in_memory() -> bool:
 
 
 if "TMPDIR" not in os.environ and _in_memory():
-    # Every commit of a vault waits for the disk, which is half of what many tests take. Nothing here cuts the power, so
-    # nothing sees the difference: TMPDIR=/var/tmp shows it.
+    # Every commit of a vault waits for the disk. Nothing here cuts the power, so no test sees the difference;
+    # TMPDIR=/var/tmp takes the disk.
     os.environ["TMPDIR"], tempfile.tempdir = MEMORY, None
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -155,4 +155,4 @@ def test_what_is_known_of_a_request_shows_no_token(api, source, canary):
     source.token = lambda: Token(Secret(canary.make("access token")))
     with httpx.Client(transport=for_httpx.Transport(source, source.name)) as client:
         client.get(api.url())
-        canary.assert_absent(repr(client._transport._usual._known))
+        canary.assert_absent(repr(client._transport._loader._known))

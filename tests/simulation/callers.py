@@ -14,7 +14,7 @@ from simulation.house import CALLBACK, Task, moment, redirect
 from simulation.keys import quietly, resealing, retiring
 from simulation.knowledge import Violation
 from simulation.telling import carry
-from valetkey.effects import sleep
+from valetkey.effects import load, now, sleep
 from valetkey.errors import ValetkeyError
 from valetkey.values import Secret
 from valetkey.vault import connect, device, disconnect, names, recover, renew
@@ -35,7 +35,8 @@ def get(engine: Engine, task: Task, demand: Demand) -> Script:
     """Get a token: at once if there is a fresh one, else by the refresh that all callers of this replica share."""
     desk = task.replica.desk
     task.part = demand.part
-    served = yield from renew.peek(desk, task.place, demand)
+    entry = yield from load(names.connection_record(task.place))
+    served = renew.glance(desk, task.place, entry, (yield from now()).timestamp(), demand)
     if served is None:
         key = ("obtain", task.place, demand)
         served = yield Join(key, "obtain", lambda flight: obtained(engine, flight, demand))

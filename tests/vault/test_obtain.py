@@ -15,7 +15,7 @@ from valetkey.values import Secret
 from valetkey.vault.connect import Wish, connect_machine
 from valetkey.vault.judge import LOOK_AGAIN, Demand, Serve
 from valetkey.vault.records import Lease
-from valetkey.vault.renew import obtain, peek
+from valetkey.vault.renew import glance, obtain
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.world import VaultWorld
 from vaultkit import START, FakeWorld, a_connection, a_recorder, an_app, drive, held, put, tokens_answer
@@ -77,13 +77,12 @@ def test_a_token_renewed_for_a_connection_that_was_disconnected_meanwhile_is_not
 def test_looking_without_renewing_gives_a_fresh_token_or_nothing_and_changes_nothing(desk):
     world = FakeWorld(lambda _: tokens_answer(2))
     put(desk, world, an_app(), a_connection())
-    before = world.store.load(RECORD)
-    assert isinstance(drive(peek(desk, "acme/alice", ANY), world), Serve)
-    world.advance(3601)
-    assert drive(peek(desk, "acme/alice", ANY), world) is None
-    assert world.store.load(RECORD) == before
+    entry, moment = world.store.load(RECORD), START.timestamp()
+    assert isinstance(glance(desk, "acme/alice", entry, moment, ANY), Serve)
+    assert glance(desk, "acme/alice", entry, moment + 3601, ANY) is None
+    assert world.store.load(RECORD) == entry
     with pytest.raises(NotFound):
-        drive(peek(desk, "acme/nobody", ANY), world)
+        glance(desk, "acme/nobody", None, moment, ANY)
 
 
 KEY = Key.generate("ES256")

@@ -23,6 +23,7 @@ from valetkey.vault.places import Place, holds_password, spoken
 from valetkey.vault.stores import postgres as module
 from valetkey.vault.stores.postgres import MOST_CONNECTIONS, PostgresStore
 from valetkey.vault.stores.postgres_schema import SCHEMA_VERSION
+from valetkey.vault.stores.postgres_words import LOCK_SECONDS, STATEMENT_SECONDS
 from vaultkit import a_recorder, append, lines_of
 from vaultprocs import count_up, forked, make_store, together
 
@@ -285,6 +286,27 @@ def test_a_commit_is_on_disk_before_it_is_answered(postgres):
     store = PostgresStore.open(postgres, create=True)
     assert store._rows("SHOW synchronous_commit", ()) == [("on",)]
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("statement_timeout", f"{STATEMENT_SECONDS}s"),
+        ("lock_timeout", f"{LOCK_SECONDS}s"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_sort", "off"),
+        ("enable_seqscan", "off"),
+    ],
+)
+def test_each_session_has_our_settings(store, setting, value):
+    assert store._rows(f"SHOW {setting}", ()) == [(value,)]
+
+
+def test_a_session_is_set_up_in_one_statement(store):
+    """Poolers refuse several at once, and each is a way to the server and back."""
+    with store.apart() as connection:
+        assert len(module._SESSION) == 1
+        connection.execute(module._SESSION[0], prepare=True)  # a prepared statement is never more than one
 
 
 def test_there_are_never_more_connections_than_said(store, postgres):

@@ -48,20 +48,15 @@ class Transport(httpx.BaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.HTTPTransport()
         self._direct = _is_direct(self._inner)
-        self._usual = _Usual()
+        self._loader = _Loader(self._carrier, direct=self._direct)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
         credential = self._source.credential(self._carrier.name)
-        rewind: Rewind | None = nothing_to_rewind
-        carrying = self._usual.carrying(credential, request)
-        if carrying is None:
-            target = _target(request, direct=self._direct)
-            put = self._carrier.put(credential, target, _Own(request.headers))
-            if put is None:
-                return self._inner.handle_request(request)
-            self._usual.learn(credential, request, target, put)
-            carrying, rewind = _carrying(request, put), _rewind_of(request.stream)
+        loaded = self._loader.loaded(credential, request)
+        if loaded is None:
+            return self._inner.handle_request(request)
+        carrying, rewind = loaded
         response = self._inner.handle_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
@@ -108,20 +103,15 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
         self._direct = _is_direct(self._inner)
-        self._usual = _Usual()
+        self._loader = _Loader(self._carrier, direct=self._direct)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
         credential = await self._source.credential(self._carrier.name)
-        rewind: Rewind | None = nothing_to_rewind
-        carrying = self._usual.carrying(credential, request)
-        if carrying is None:
-            target = _target(request, direct=self._direct)
-            put = self._carrier.put(credential, target, _Own(request.headers))
-            if put is None:
-                return await self._inner.handle_async_request(request)
-            self._usual.learn(credential, request, target, put)
-            carrying, rewind = _carrying(request, put), _rewind_of(request.stream)
+        loaded = self._loader.loaded(credential, request)
+        if loaded is None:
+            return await self._inner.handle_async_request(request)
+        carrying, rewind = loaded
         response = await self._inner.handle_async_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
@@ -286,27 +276,38 @@ class _Own:
         return str(name).lower().encode("ascii") in [own.lower() for own, _value in self._headers.raw]
 
 
-class _Usual:
-    """Know how the last request went, for those that go to the same place: what was decided is not decided again.
+class _Loader:
+    """Put the token on requests. It knows how the last one went, and does not decide anew for those to the same place.
 
     One of thousands is decided; for the others a few comparisons must do, because what the processor has in its caches
     by then is all of sockets. The carrier would decide the same, and is asked wherever anything differs.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("_carrier", "_direct", "_known")
 
-    def __init__(self) -> None:
+    def __init__(self, carrier: Carrier, *, direct: bool) -> None:
+        self._carrier = carrier
+        self._direct = direct
         self._known: tuple[Credential, _Place, HeaderLines, Callable[[], object]] | None = None
 
-    def learn(self, credential: Credential, request: httpx.Request, target: Target, put: HeaderLines) -> None:
-        """Take note of a request with the token; not where the provider has headers, which a caller might set."""
-        if not credential.headers:
-            usual = partial(credential.told, credential.token, target.host, "")
-            again = usual if credential.again is None else credential.again(target.host)
+    def loaded(self, credential: Credential, request: httpx.Request) -> tuple[httpx.Request, Rewind | None] | None:
+        """Return a copy with our header lines, and how to wind its body back; None for what goes as it was written."""
+        usual = self._usual(credential, request)
+        if usual is not None:
+            return usual, nothing_to_rewind
+        target = _target(request, direct=self._direct)
+        put = self._carrier.put(credential, target, _Own(request.headers))
+        if put is None:
+            return None
+        if not credential.headers:  # a provider's own are looked at each time, for a caller may set them
+            again: Callable[[], object] = partial(credential.told, credential.token, target.host, "")
+            if credential.again is not None:
+                again = credential.again(target.host)
             self._known = credential, _place(request.url), put, again
+        return _carrying(request, put), _rewind_of(request.stream)
 
-    def carrying(self, credential: Credential, request: httpx.Request) -> httpx.Request | None:
-        """Return a copy of the request with our header line, and tell of it; None where it must be decided."""
+    def _usual(self, credential: Credential, request: httpx.Request) -> httpx.Request | None:
+        """Return a copy with our header line, and tell of it; None where it must be decided."""
         if self._known is None:
             return None
         its, place, put, again = self._known

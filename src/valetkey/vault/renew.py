@@ -124,16 +124,11 @@ def _came_home(desk: Desk, record: str) -> Plan[bool]:
     return True
 
 
-def peek(desk: Desk, name: str, demand: Demand) -> Plan[Serve | None]:
-    """Return a token if one can be handed out without a renewal; raises NotFound."""
-    entry = yield from load(names.connection_record(name))
-    return glance(desk, name, entry, (yield from now()).timestamp(), demand)
-
-
 def glance(desk: Desk, name: str, entry: Entry | None, moment: float, demand: Demand) -> Serve | None:
-    """Return what `peek` gives, of an entry that was loaded, at a moment in seconds since 1970; raises NotFound.
+    """Return a token if an entry that was loaded has one to hand out, without a renewal; raises NotFound.
 
-    The keeper comes by here for every token and asks no plan, whose steps take half as long as the store.
+    `moment` is seconds since 1970. No plan: the keeper comes by here for every token, and the steps of one would take
+    half as long as the store.
     """
     connection = desk.connection(name, entry)
     verdict = judge(connection, moment, demand, b"" if entry is None else entry.box)
