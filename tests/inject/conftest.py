@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +30,7 @@ from valetkey.testing import Sandbox
 from valetkey.testing.apps import sandbox_apps
 from valetkey.values import Secret, Token
 from valetkey.vault.connect import Wish
-from valetkey.vault.views import Credential
+from valetkey.vault.views import Credential, Validity
 
 NAME = "sandbox/alice"
 
@@ -198,6 +200,9 @@ class FakeSource:
         self.refreshes = 0
         self.error: ValetkeyError | None = None
         self.stuck = False
+        self.lasting = False  # credentials are for more than one request, as a keeper's are
+        self.told: list[tuple[str, str, str]] = []
+        self.counted = 0
         self.asked: list[str] = []
         self.on_renewal: Callable[[], None] = lambda: None
         self._made: Credential | None = None
@@ -215,10 +220,27 @@ class FakeSource:
 
     def credential(self, name: str) -> Credential:
         assert name == NAME
-        made = Credential(self.token(), self.hosts, "Bearer", self.headers)
-        if made != self._made:
-            self._made = made
-        return self._made  # the same object while nothing changes, as the keeper does
+        if not self.lasting:
+            return Credential(self.token(), self.hosts, "Bearer", self.headers)
+        if self._made is None or time.monotonic() >= self._made.validity.until:
+            self._made = Credential(
+                self.token(), self.hosts, "Bearer", self.headers, self._told, self._again, Validity(math.inf)
+            )
+        return self._made
+
+    def _told(self, token: Token, host: str, reason: str) -> None:
+        self.told.append((token.reveal(), host, reason))
+
+    def _again(self, host: str) -> Callable[[], None]:
+        def count() -> None:
+            self.counted += 1
+
+        return count
+
+    def end(self) -> None:
+        """Let nobody use what was given without asking again."""
+        if self._made is not None:
+            self._made.validity.end()
 
     def renewed(self, name: str, rejected: Token) -> Token:
         assert name == NAME
@@ -230,6 +252,7 @@ class FakeSource:
             if rejected.reveal() == self.current and not self.stuck:
                 self.generation += 1
                 self.refreshes += 1
+                self.end()
             return self.token()
 
 

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from valetkey.audit.ledger import Query
+from valetkey.audit.who import acting
 from valetkey.errors import NotFound
 from valetkey.inject import httpx as for_httpx
 from valetkey.values import Secret, Token
+from valetkey.vault.views import Validity
 
 pytestmark = pytest.mark.network
 
@@ -24,6 +26,7 @@ SECOND = "Bearer fake-token-number-2"
 @pytest.fixture
 def source(source):
     source.headers = {}  # provider headers are looked at for each request, for a caller may set them
+    source.lasting = True
     return source
 
 
@@ -112,6 +115,27 @@ def test_a_generator_is_sent_once_although_the_request_before_had_none(api, sour
     assert api.tokens() == [FIRST, FIRST]
 
 
+def test_nothing_is_asked_of_the_source_while_a_credential_is_valid(ask, api, source):
+    real, asked = source.credential, []
+    source.credential = lambda name: asked.append(name) or real(name)
+    ask(*[get(api.url())] * 5)
+    assert (api.tokens(), len(asked)) == ([FIRST] * 5, 1)
+    assert (source.told, source.counted) == ([("fake-token-number-1", api.host, "")], 4)
+
+
+def test_a_credential_that_ended_is_asked_for_again(ask, api, source):
+    real = api.answer
+
+    def renewed_elsewhere(path, authorization):
+        source.generation += 1
+        source.end()
+        return real(path, authorization)
+
+    api.answer = renewed_elsewhere
+    ask(get(api.url()), get(api.url()))
+    assert api.tokens() == [FIRST, SECOND]
+
+
 def test_where_no_token_can_be_had_any_more_nothing_is_sent(ask, api, source):
     real, asked = source.credential, []
 
@@ -119,7 +143,7 @@ def test_where_no_token_can_be_had_any_more_nothing_is_sent(ask, api, source):
         asked.append(name)
         if len(asked) > 1:
             raise NotFound("there is no connection called sandbox/alice")
-        return real(name)
+        return replace(real(name), validity=Validity())
 
     source.credential = gone
     with pytest.raises(NotFound):
@@ -143,12 +167,49 @@ def test_every_request_is_counted_in_the_audit_log(vault, sandbox):
     assert {line.detail["host"] for line in lines} == {"127.0.0.1"}
 
 
-def test_a_source_that_only_wants_to_be_told_is_told_of_each(ask, api, source):
-    told, real = [], source.credential
-    made = replace(real(source.name), told=lambda token, host, reason: told.append((token.reveal(), host, reason)))
-    source.credential = lambda _: made
+def test_a_source_that_cannot_count_is_told_of_each(ask, api, source):
+    real = source.credential
+    source.credential = lambda name: replace(real(name), again=lambda _host: None)
     ask(*[get(api.url())] * 5)
-    assert told == [("fake-token-number-1", api.host, "")] * 5
+    assert source.told == [("fake-token-number-1", api.host, "")] * 5
+
+
+def test_what_is_done_on_behalf_of_somebody_is_told_each_time(ask, api, source):
+    with acting("api:billing", request="req-1"):
+        ask(*[get(api.url())] * 3)
+    assert (len(source.told), source.counted) == (3, 0)
+
+
+def test_a_transport_of_the_callers_sees_what_the_caller_put_on_the_request(source):
+    seen = []
+
+    class Looking(httpx.BaseTransport):
+        def handle_request(self, request):
+            seen.append((vars(request).get("mark"), request.content, request.headers["authorization"]))
+            return httpx.Response(200)
+
+    source.hosts = ("api.example.com",)
+    with httpx.Client(transport=for_httpx.Transport(source, source.name, Looking())) as client:
+        for mark in ("one", "two"):
+            request = client.build_request("POST", "https://api.example.com/", content=b"body")
+            request.mark = mark
+            client.send(request)
+    assert seen == [("one", b"body", FIRST), ("two", b"body", FIRST)]
+
+
+def test_everything_of_a_request_reaches_httpxs_own_transport(ask, api):
+    """Compared with what the client sends by itself: its request line, its headers in order, its body."""
+    wanted = (
+        "PUT",
+        api.url("/a?b=c"),
+        {"json": {"n": 1}, "headers": {"X-Mine": "é".encode(), "Cookie": "a=b"}, "timeout": 9},
+    )
+    with httpx.Client(headers={"Authorization": FIRST}) as client:
+        client.request(*wanted[:2], **wanted[2])
+    ask(get(api.url()), wanted)
+    (bare, _first, injected) = api.seen
+    assert (bare.method, bare.path, bare.body) == (injected.method, injected.path, injected.body)
+    assert sorted(bare.headers.items()) == sorted(injected.headers.items())
 
 
 def test_what_is_known_of_a_request_shows_no_token(api, source, canary):
@@ -156,3 +217,14 @@ def test_what_is_known_of_a_request_shows_no_token(api, source, canary):
     with httpx.Client(transport=for_httpx.Transport(source, source.name)) as client:
         client.get(api.url())
         canary.assert_absent(repr(client._transport._loader._known))
+
+
+def test_httpx_keeps_header_lines_as_the_short_way_expects():
+    assert for_httpx._LISTED, "look at httpx.Headers: each request is decided anew, the public way, which is slower"
+
+
+def test_where_httpx_keeps_header_lines_otherwise_the_token_is_put_on_the_public_way(ask, api, source, monkeypatch):
+    monkeypatch.setattr(for_httpx, "_LISTED", False)
+    ask(*[get(api.url())] * 3)
+    assert api.tokens() == [FIRST] * 3
+    assert (len(source.told), source.counted) == (3, 0)

@@ -274,6 +274,24 @@ def test_a_credential_that_was_made_of_the_token_before_is_not_given(scene, keep
     assert keeper.credential("acme/alice").token.reveal() == "access-2"
 
 
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda keeper, _: keeper.refresh("acme/alice"),
+        lambda keeper, made: keeper.renewed("acme/alice", made.token),
+        lambda keeper, _: keeper.disconnect("acme/alice", force=True),
+        lambda keeper, _: keeper._opened.clear(),
+        lambda _keeper, _made: opened_module._forked(),
+    ],
+    ids=["refreshed", "refused", "disconnected", "cleared", "forked"],
+)
+def test_a_credential_in_hand_ends_with_its_token(scene, keeper, happens):
+    made = keeper.credential("acme/alice")
+    assert scene.ticks < made.validity.until <= scene.ticks + SECONDS
+    happens(keeper, made)
+    assert made.validity.until == 0
+
+
 def test_a_forked_child_begins_with_nothing(scene, keeper):
     keeper.credential("acme/alice")
     opened_module._forked()  # what the interpreter calls in the child

@@ -5,7 +5,6 @@ What may not be here: HTTP clients. The files beside this one send; this one dec
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Container
@@ -136,7 +135,7 @@ def _with(credential: Credential, renewed: Token) -> Credential | None:
     """Return the credential with the renewed token; None if it is the one that was refused."""
     if renewed.secret == credential.token.secret:  # compared: in constant time, by Secret itself
         return None
-    return dataclasses.replace(credential, token=renewed, again=None)  # that tells of the token before
+    return Credential(renewed, credential.hosts, credential.scheme, credential.headers, credential.told)
 
 
 # A function that remembers its calls says a thing once, and forgets the oldest when there are too many.

@@ -9,9 +9,9 @@ and its redirects never hold it. What may not be here: the rule (rule.py) and th
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 from urllib.request import getproxies
@@ -19,6 +19,7 @@ from urllib.request import getproxies
 import httpcore
 import httpx
 
+from valetkey.audit.who import WHO
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
 from valetkey.inject.quiet import hush_httpx
@@ -32,6 +33,10 @@ PLAIN_POOLS: Final = frozenset({httpcore.ConnectionPool, httpcore.AsyncConnectio
 
 IN_PROCESS: Final = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
 """Transports that ask a function of this process."""
+
+HTTPX_OWN: Final = frozenset({httpx.HTTPTransport, httpx.AsyncHTTPTransport})
+
+AUTHORIZATION: Final = b"authorization"
 
 
 class Transport(httpx.BaseTransport):
@@ -48,15 +53,16 @@ class Transport(httpx.BaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.HTTPTransport()
         self._direct = _is_direct(self._inner)
-        self._loader = _Loader(self._carrier, direct=self._direct)
+        self._loader = _Loader(self._carrier, self._inner, direct=self._direct)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
-        credential = self._source.credential(self._carrier.name)
-        loaded = self._loader.loaded(credential, request)
+        loaded = self._loader.usual(request)
+        if loaded is None:
+            loaded = self._loader.loaded(self._source.credential(self._carrier.name), request)
         if loaded is None:
             return self._inner.handle_request(request)
-        carrying, rewind = loaded
+        credential, carrying, rewind = loaded
         response = self._inner.handle_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
@@ -70,7 +76,7 @@ class Transport(httpx.BaseTransport):
             response.close()
             raise
         _discard(response)
-        response = self._inner.handle_request(_carrying(request, put))
+        response = self._inner.handle_request(self._loader.carrying(request, put))
         self._carrier.replayed(other, target, response.status_code)
         return response
 
@@ -103,15 +109,16 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
         self._direct = _is_direct(self._inner)
-        self._loader = _Loader(self._carrier, direct=self._direct)
+        self._loader = _Loader(self._carrier, self._inner, direct=self._direct)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
-        credential = await self._source.credential(self._carrier.name)
-        loaded = self._loader.loaded(credential, request)
+        loaded = self._loader.usual(request)
+        if loaded is None:
+            loaded = self._loader.loaded(await self._source.credential(self._carrier.name), request)
         if loaded is None:
             return await self._inner.handle_async_request(request)
-        carrying, rewind = loaded
+        credential, carrying, rewind = loaded
         response = await self._inner.handle_async_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
@@ -125,7 +132,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             await response.aclose()
             raise
         await _discard_async(response)
-        response = await self._inner.handle_async_request(_carrying(request, put))
+        response = await self._inner.handle_async_request(self._loader.carrying(request, put))
         self._carrier.replayed(other, target, response.status_code)
         return response
 
@@ -239,6 +246,14 @@ def _is_direct(inner: httpx.BaseTransport | httpx.AsyncBaseTransport) -> bool:
     return type(pool) in PLAIN_POOLS and getattr(pool, "_proxy", None) is None
 
 
+def _is_listed() -> bool:
+    """Say whether httpx keeps header lines as it did when this was written; where not, each is set the public way."""
+    return vars(httpx.Headers({"Name": "value"})) == {"_list": [(b"Name", b"name", b"value")], "_encoding": None}
+
+
+_LISTED: Final = _is_listed()
+
+
 def _by_environment(request: httpx.Request) -> bool:
     """Say whether a client that obeys the environment, as httpx does, would ask for plain http by a proxy.
 
@@ -253,15 +268,27 @@ def _by_environment(request: httpx.Request) -> bool:
     return spared.isdisjoint({"*", request.url.host.lower()})
 
 
-def _carrying(request: httpx.Request, put: HeaderLines) -> httpx.Request:
-    """Return a copy of the request with our header lines; none of them is in the original."""
-    # copy.copy would go through httpx's pickling, which drops the body; Request(…) would read the URL again.
-    carrying = httpx.Request.__new__(httpx.Request)
-    carrying.__dict__.update(request.__dict__)
-    carrying.headers = httpx.Headers(request.headers)  # of its own kind: then it copies and does not read them again
-    for name, value in put.items():
-        carrying.headers[name] = value
-    return carrying
+def _copied(request: httpx.Request) -> httpx.Request:
+    """Return a copy of the request, with headers of its own.
+
+    copy.copy would go through httpx's pickling, which drops the body; Request(…) would read the URL again.
+    """
+    copied = httpx.Request.__new__(httpx.Request)
+    copied.__dict__.update(request.__dict__)
+    copied.headers = httpx.Headers(request.headers)  # of its own kind: then it copies and does not read them again
+    return copied
+
+
+def _copied_for_httpx(request: httpx.Request) -> httpx.Request:
+    """Return a copy with all that httpx's own transports read, and without what a caller may have put on it for others.
+
+    Attributes one by one, in the order of the constructor: CPython reads an object whose __dict__ was touched the slow
+    way, and here that would be the caller's request too.
+    """
+    copied = httpx.Request.__new__(httpx.Request)
+    copied.method, copied.url, copied.headers = request.method, request.url, httpx.Headers(request.headers)
+    copied.extensions, copied.stream = request.extensions, request.stream
+    return copied
 
 
 class _Own:
@@ -276,6 +303,21 @@ class _Own:
         return str(name).lower().encode("ascii") in [own.lower() for own, _value in self._headers.raw]
 
 
+class _Known:
+    """Be how the last request went, for those to the same place. Holds a token, so nothing of it is shown."""
+
+    __slots__ = ("credential", "host", "line", "port", "scheme", "use", "validity")
+
+    def __init__(self, credential: Credential, url: httpx.URL, put: HeaderLines, use: Callable[[], object]) -> None:
+        self.credential, self.validity, self.use = credential, credential.validity, use
+        self.scheme, self.host, self.port = url.scheme, url.raw_host, url.port
+        ((name, value),) = put.items()
+        self.line = (name.encode("ascii"), name.lower().encode("ascii"), value.encode("ascii"))
+
+
+_Loaded: TypeAlias = tuple[Credential, httpx.Request, Rewind | None]
+
+
 class _Loader:
     """Put the token on requests. It knows how the last one went, and does not decide anew for those to the same place.
 
@@ -283,49 +325,55 @@ class _Loader:
     by then is all of sockets. The carrier would decide the same, and is asked wherever anything differs.
     """
 
-    __slots__ = ("_carrier", "_direct", "_known")
+    __slots__ = ("_carrier", "_copied", "_direct", "_known")
 
-    def __init__(self, carrier: Carrier, *, direct: bool) -> None:
+    def __init__(
+        self, carrier: Carrier, inner: httpx.BaseTransport | httpx.AsyncBaseTransport, *, direct: bool
+    ) -> None:
         self._carrier = carrier
+        self._copied = _copied_for_httpx if type(inner) in HTTPX_OWN else _copied
         self._direct = direct
-        self._known: tuple[Credential, _Place, HeaderLines, Callable[[], object]] | None = None
+        self._known: _Known | None = None
 
-    def loaded(self, credential: Credential, request: httpx.Request) -> tuple[httpx.Request, Rewind | None] | None:
+    def usual(self, request: httpx.Request) -> _Loaded | None:
+        """Return a copy with the header line of the last request, and tell of it; None where it must be decided."""
+        known, url = self._known, request.url
+        if (
+            known is None
+            or time.monotonic() >= known.validity.until
+            or known.host != url.raw_host
+            or known.port != url.port
+            or known.scheme != url.scheme
+            or type(request.stream) is not httpx.ByteStream  # all else may have to be wound back for a second attempt
+            or WHO.get() is not None
+        ):
+            return None
+        carrying = self._copied(request)
+        lines = carrying.headers._list  # noqa: SLF001 - to set a line the public way takes as long as all that is done here
+        for line in lines:
+            if line[1] == AUTHORIZATION:
+                return None
+        known.use()
+        lines.append(known.line)
+        return known.credential, carrying, nothing_to_rewind
+
+    def loaded(self, credential: Credential, request: httpx.Request) -> _Loaded | None:
         """Return a copy with our header lines, and how to wind its body back; None for what goes as it was written."""
-        usual = self._usual(credential, request)
-        if usual is not None:
-            return usual, nothing_to_rewind
         target = _target(request, direct=self._direct)
         put = self._carrier.put(credential, target, _Own(request.headers))
         if put is None:
             return None
-        if not credential.headers:  # a provider's own are looked at each time, for a caller may set them
-            again: Callable[[], object] = partial(credential.told, credential.token, target.host, "")
-            if credential.again is not None:
-                again = credential.again(target.host)
-            self._known = credential, _place(request.url), put, again
-        return _carrying(request, put), _rewind_of(request.stream)
+        # A provider's own lines are looked at each time, for a caller may set them.
+        use = credential.again(target.host) if _LISTED and not credential.headers else None
+        self._known = None if use is None else _Known(credential, request.url, put, use)
+        return credential, self.carrying(request, put), _rewind_of(request.stream)
 
-    def _usual(self, credential: Credential, request: httpx.Request) -> httpx.Request | None:
-        """Return a copy with our header line, and tell of it; None where it must be decided."""
-        if self._known is None:
-            return None
-        its, place, put, again = self._known
-        # Nothing else than bytes, which need not be wound back for a second attempt.
-        if its is not credential or place != _place(request.url) or not isinstance(request.stream, httpx.ByteStream):
-            return None
-        carrying = _carrying(request, put)
-        if len(carrying.headers) != len(request.headers) + 1:
-            return None  # the caller has an Authorization of its own
-        again()
+    def carrying(self, request: httpx.Request, put: HeaderLines) -> httpx.Request:
+        """Return a copy of the request with our header lines; none of them is in the original."""
+        carrying = self._copied(request)
+        for name, value in put.items():
+            carrying.headers[name] = value
         return carrying
-
-
-_Place: TypeAlias = tuple[str, bytes, int | None]
-
-
-def _place(url: httpx.URL) -> _Place:
-    return url.scheme, url.raw_host, url.port
 
 
 def _rewind_of(stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> Rewind | None:

@@ -7,6 +7,7 @@ need be opened again: a box cannot change and stay the same. What may not be her
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -38,14 +39,15 @@ class Held(NamedTuple):
 
 
 class Opened:
-    """Hold what was opened. Safe for many threads: what two of them make of it at once is compared when it is read.
+    """Hold what was opened. Safe for many threads: who reads never waits.
 
     A forked child begins with nothing: who had a token is counted by the parent until the child opens it itself.
     """
 
     def __init__(self) -> None:
         self._tokens: dict[str, Held] = {}
-        self._credentials: dict[str, tuple[float, Credential]] = {}
+        self._credentials: dict[str, Credential] = {}
+        self._changing = threading.Lock()
         _LIVING.add(self)
 
     def token(self, name: str) -> Held | None:
@@ -62,28 +64,32 @@ class Opened:
 
     def credential(self, name: str) -> Credential | None:
         """Return what an injector needs, if its second is not over; it ends with that of the token it was made for."""
-        made, held = self._credentials.get(name), self._tokens.get(name)
-        if made is None or held is None or made[1].token is not held.token or time.monotonic() >= made[0]:
-            return None
-        return made[1]
+        made = self._credentials.get(name)
+        return made if made is not None and time.monotonic() < made.validity.until else None
 
     def keep(self, name: str, served: Serve, use: Callable[[], object], fresh_for: float) -> None:
         """Hold a token for a second, or for the seconds that it is still fresh."""
-        if len(self._tokens) >= MOST and name not in self._tokens:
-            self.clear()
-        until = time.monotonic() + min(SECONDS, fresh_for)
         if len(served.box) > BOX_MOST:
             served = Serve(served.token, served.fresh_until)
-        self._tokens[name] = Held(until, served.token, use, served)
+        with self._changing:
+            if len(self._tokens) >= MOST and name not in self._tokens:
+                self._clear()
+            self._tokens[name] = Held(time.monotonic() + min(SECONDS, fresh_for), served.token, use, served)
+            made = self._credentials.get(name)
+            if made is not None and made.token is not served.token:
+                self._end(name)
 
     def keep_credential(self, name: str, made: Credential, since: float) -> None:
         """Hold what was made of the token that is held, for as long as that is handed out.
 
         `since` is the moment of before it was made: what its hosts were read from may have taken its time to come.
         """
-        held = self._tokens.get(name)
-        if held is not None:
-            self._credentials[name] = (min(held.until, since + SECONDS), made)
+        with self._changing:
+            held = self._tokens.get(name)
+            if held is not None and held.token is made.token:
+                self._end(name)
+                made.validity.until = min(held.until, since + SECONDS)
+                self._credentials[name] = made
 
     @staticmethod
     def moment() -> float:
@@ -92,13 +98,30 @@ class Opened:
 
     def forget(self, name: str) -> None:
         """Hold nothing of a connection."""
-        self._tokens.pop(name, None)
-        self._credentials.pop(name, None)
+        with self._changing:
+            self._tokens.pop(name, None)
+            self._end(name)
 
     def clear(self) -> None:
         """Hold nothing."""
+        with self._changing:
+            self._clear()
+
+    def forked(self) -> None:
+        """Hold nothing, in a new process: the one who was changing something is not in it."""
+        self._changing = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
         self._tokens.clear()
-        self._credentials.clear()
+        for name in list(self._credentials):
+            self._end(name)
+
+    def _end(self, name: str) -> None:
+        """Give a credential to nobody any more. An injector that has it in hand asks again before its next use."""
+        made = self._credentials.pop(name, None)
+        if made is not None:
+            made.validity.end()
 
     def __repr__(self) -> str:
         return f"<Opened, {len(self._tokens)} tokens>"
@@ -109,7 +132,7 @@ _LIVING: Final[weakref.WeakSet[Opened]] = weakref.WeakSet()
 
 def _forked() -> None:
     for opened in list(_LIVING):
-        opened.clear()
+        opened.forked()
 
 
 if hasattr(os, "register_at_fork"):

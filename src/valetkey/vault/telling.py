@@ -41,10 +41,10 @@ class Teller:
 
     def injecting(
         self, name: str, token: Token
-    ) -> tuple[Callable[[Token, str, str], None], Callable[[str], Callable[[], object]]]:
+    ) -> tuple[Callable[[Token, str, str], None], Callable[[str], Callable[[], object] | None]]:
         """Return what tells to which host a token went, or, with a reason, to which it did not.
 
-        And what makes, for a host it went to, what tells the same once more, in a fraction of the time.
+        And what gives, for a host it went to, what counts the same once more; see Credential.again.
         """
         uses: dict[tuple[str, str], Callable[[], object]] = {}
 
@@ -60,11 +60,7 @@ class Teller:
             if counted and len(uses) < HOSTS_MOST:
                 uses[host, reason] = use
 
-        def again(host: str) -> Callable[[], object]:
-            use = uses.get((host, ""))
-            return lambda: use() if use is not None and WHO.get() is None else told(token, host, "")
-
-        return told, again
+        return told, lambda host: uses.get((host, ""))
 
 
 def _part(part: str) -> dict[str, str]:

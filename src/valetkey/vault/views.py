@@ -18,6 +18,19 @@ from valetkey.vault.forecast import Drift, Forecast, drift_of, forecasts_of
 from valetkey.vault.records import App, Connection, TokenSet
 
 
+class Validity:
+    """Be how long a credential may be used without asking for it again: `until`, in seconds of time.monotonic()."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float = 0.0) -> None:
+        self.until = until
+
+    def end(self) -> None:
+        """Let nobody use it without asking any more."""
+        self.until = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """Be all that is needed to put a token on a request: the token, where it may go, and how it is written."""
@@ -30,8 +43,11 @@ class Credential:
         default=lambda _token, _host, _reason: None, repr=False, compare=False
     )
     """Told of each host that a token was put on a request to, or with a reason, why it was not."""
-    again: Callable[[str], Callable[[], object]] | None = field(default=None, repr=False, compare=False)
-    """Give, for a host of which was told, what tells that this token went there once more; None: `told` does."""
+    again: Callable[[str], Callable[[], object] | None] = field(default=lambda _host: None, repr=False, compare=False)
+    """Give, for a host of which was told, what counts that this token went there once more, on nobody's behalf
+    (audit/who.py); None where it must be told each time."""
+    validity: Validity = field(default_factory=Validity, repr=False, compare=False)
+    """Until when it is the one to use; what is over is asked for again, and may be the same."""
 
 
 @dataclass(frozen=True, slots=True)
