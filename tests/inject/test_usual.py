@@ -14,6 +14,7 @@ from valetkey.audit.ledger import Query
 from valetkey.audit.who import acting
 from valetkey.errors import NotFound
 from valetkey.inject import httpx as for_httpx
+from valetkey.inject import loader
 from valetkey.values import Secret, Token
 from valetkey.vault.views import Validity
 
@@ -25,7 +26,7 @@ SECOND = "Bearer fake-token-number-2"
 
 @pytest.fixture
 def source(source):
-    source.headers = {}  # provider headers are looked at for each request, for a caller may set them
+    source.headers = {}
     source.lasting = True
     return source
 
@@ -153,8 +154,16 @@ def test_where_no_token_can_be_had_any_more_nothing_is_sent(ask, api, source):
 
 def test_provider_headers_that_a_caller_sets_are_the_callers_whenever_they_come(ask, api, source):
     source.headers = {"X-Provider-Version": "2022-06-28"}
-    ask(get(api.url()), get(api.url(), **{"x-provider-version": "mine"}), get(api.url()))
-    assert [seen.headers["x-provider-version"] for seen in api.seen] == ["2022-06-28", "mine", "2022-06-28"]
+    theirs = get(api.url(), **{"x-provider-version": "mine"})
+    ask(theirs, get(api.url()), get(api.url()), theirs, get(api.url()))
+    assert [seen.headers["x-provider-version"] for seen in api.seen] == [
+        "mine",
+        *["2022-06-28"] * 2,
+        "mine",
+        "2022-06-28",
+    ]
+    assert api.tokens() == [FIRST] * 5
+    assert (len(source.told), source.counted) == (3, 2)
 
 
 def test_every_request_is_counted_in_the_audit_log(vault, sandbox):
@@ -220,11 +229,11 @@ def test_what_is_known_of_a_request_shows_no_token(api, source, canary):
 
 
 def test_httpx_keeps_header_lines_as_the_short_way_expects():
-    assert for_httpx._LISTED, "look at httpx.Headers: each request is decided anew, the public way, which is slower"
+    assert loader.LISTED, "look at httpx.Headers: each request is decided anew, the public way, which is slower"
 
 
 def test_where_httpx_keeps_header_lines_otherwise_the_token_is_put_on_the_public_way(ask, api, source, monkeypatch):
-    monkeypatch.setattr(for_httpx, "_LISTED", False)
+    monkeypatch.setattr(loader, "LISTED", False)
     ask(*[get(api.url())] * 3)
     assert api.tokens() == [FIRST] * 3
     assert (len(source.told), source.counted) == (3, 0)

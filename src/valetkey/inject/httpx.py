@@ -4,39 +4,33 @@
     client = httpx.Client(auth=vault.auth("google/alice"))
 
 The transport sends a copy of the request that carries the token, so the client's own request, its hooks, its history
-and its redirects never hold it. What may not be here: the rule (rule.py) and the decisions (carrier.py).
+and its redirects never hold it. What may not be here: the rule (rule.py), the decisions (carrier.py), and how header
+lines get onto a request (loader.py).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 from urllib.request import getproxies
 
 import httpcore
 import httpx
 
-from valetkey.audit.who import WHO
 from valetkey.inject import rule
 from valetkey.inject.carrier import DRAINED_MOST, UNAUTHORIZED, Carrier
+from valetkey.inject.loader import Loader, Own, rewind_of, target_of
 from valetkey.inject.quiet import hush_httpx
-from valetkey.inject.replay import Rewind, bookmark, nothing_to_rewind
-from valetkey.inject.rule import BY_PROXY, HeaderLines, Target
+from valetkey.inject.rule import HeaderLines
 from valetkey.inject.source import AsyncSource, Source
-from valetkey.vault.views import Credential
 
 PLAIN_POOLS: Final = frozenset({httpcore.ConnectionPool, httpcore.AsyncConnectionPool})
 """What httpx's own transports connect by when they were given no proxy."""
 
 IN_PROCESS: Final = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
 """Transports that ask a function of this process."""
-
-HTTPX_OWN: Final = frozenset({httpx.HTTPTransport, httpx.AsyncHTTPTransport})
-
-AUTHORIZATION: Final = b"authorization"
 
 
 class Transport(httpx.BaseTransport):
@@ -53,7 +47,7 @@ class Transport(httpx.BaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.HTTPTransport()
         self._direct = _is_direct(self._inner)
-        self._loader = _Loader(self._carrier, self._inner, direct=self._direct)
+        self._loader = Loader(self._carrier, self._inner, direct=self._direct)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
@@ -66,12 +60,12 @@ class Transport(httpx.BaseTransport):
         response = self._inner.handle_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
-        target = _target(request, direct=self._direct)
+        target = target_of(request, direct=self._direct)
         try:
             other = self._carrier.another(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), _Own(request.headers))
+            put = rule.missing(rule.headers(other), Own(request.headers))
         except BaseException:
             response.close()
             raise
@@ -109,7 +103,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._carrier = Carrier(name)
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport()
         self._direct = _is_direct(self._inner)
-        self._loader = _Loader(self._carrier, self._inner, direct=self._direct)
+        self._loader = Loader(self._carrier, self._inner, direct=self._direct)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one hop, and once more with another token if the API refuses the first."""
@@ -122,12 +116,12 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         response = await self._inner.handle_async_request(carrying)
         if response.status_code != UNAUTHORIZED:
             return response
-        target = _target(request, direct=self._direct)
+        target = target_of(request, direct=self._direct)
         try:
             other = await self._carrier.another_async(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), _Own(request.headers))
+            put = rule.missing(rule.headers(other), Own(request.headers))
         except BaseException:
             await response.aclose()
             raise
@@ -175,12 +169,12 @@ class Auth(httpx.Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Put the token on, and once another one if the API refuses the first."""
         credential = self._source.credential(self._carrier.name)
-        target = _target(request, direct=not _by_environment(request))
-        put = self._carrier.put(credential, target, _Own(request.headers))
+        target = target_of(request, direct=not _by_environment(request))
+        put = self._carrier.put(credential, target, Own(request.headers))
         if put is None:
             yield request
             return
-        rewind = _rewind_of(request.stream)
+        rewind = rewind_of(request.stream)
         with _lent(request, put):
             response = yield request
             if response.status_code != UNAUTHORIZED or response.request is not request:
@@ -196,12 +190,12 @@ class Auth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Put the token on, and once another one if the API refuses the first."""
         credential = await self._async_source.credential(self._carrier.name)
-        target = _target(request, direct=not _by_environment(request))
-        put = self._carrier.put(credential, target, _Own(request.headers))
+        target = target_of(request, direct=not _by_environment(request))
+        put = self._carrier.put(credential, target, Own(request.headers))
         if put is None:
             yield request
             return
-        rewind = _rewind_of(request.stream)
+        rewind = rewind_of(request.stream)
         with _lent(request, put):
             response = yield request
             if response.status_code != UNAUTHORIZED or response.request is not request:
@@ -228,13 +222,6 @@ def _lent(request: httpx.Request, lines: HeaderLines) -> Iterator[None]:
         request.headers.pop("Authorization", None)
 
 
-def _target(request: httpx.Request, *, direct: bool) -> Target:
-    """Return where a request goes; `direct` says that plain http would go there by no proxy."""
-    url = request.url
-    scheme = url.scheme if direct or url.scheme in rule.ENCRYPTED else url.scheme + BY_PROXY
-    return Target(scheme, url.raw_host.decode("ascii"), url.port)
-
-
 def _is_direct(inner: httpx.BaseTransport | httpx.AsyncBaseTransport) -> bool:
     """Say whether a transport surely connects to the host itself, or to nothing at all.
 
@@ -244,14 +231,6 @@ def _is_direct(inner: httpx.BaseTransport | httpx.AsyncBaseTransport) -> bool:
         return True
     pool = getattr(inner, "_pool", None)
     return type(pool) in PLAIN_POOLS and getattr(pool, "_proxy", None) is None
-
-
-def _is_listed() -> bool:
-    """Say whether httpx keeps header lines as it did when this was written; where not, each is set the public way."""
-    return vars(httpx.Headers({"Name": "value"})) == {"_list": [(b"Name", b"name", b"value")], "_encoding": None}
-
-
-_LISTED: Final = _is_listed()
 
 
 def _by_environment(request: httpx.Request) -> bool:
@@ -266,128 +245,6 @@ def _by_environment(request: httpx.Request) -> bool:
         return False
     spared = {name.strip().lower() for name in found.get("no", "").split(",")}
     return spared.isdisjoint({"*", request.url.host.lower()})
-
-
-def _copied(request: httpx.Request) -> httpx.Request:
-    """Return a copy of the request, with headers of its own.
-
-    copy.copy would go through httpx's pickling, which drops the body; Request(…) would read the URL again.
-    """
-    copied = httpx.Request.__new__(httpx.Request)
-    copied.__dict__.update(request.__dict__)
-    copied.headers = httpx.Headers(request.headers)  # of its own kind: then it copies and does not read them again
-    return copied
-
-
-def _copied_for_httpx(request: httpx.Request) -> httpx.Request:
-    """Return a copy with all that httpx's own transports read, and without what a caller may have put on it for others.
-
-    Attributes one by one, in the order of the constructor: CPython reads an object whose __dict__ was touched the slow
-    way, and here that would be the caller's request too.
-    """
-    copied = httpx.Request.__new__(httpx.Request)
-    copied.method, copied.url, copied.headers = request.method, request.url, httpx.Headers(request.headers)
-    copied.extensions, copied.stream = request.extensions, request.stream
-    return copied
-
-
-class _Own:
-    """Say which header lines a request has. httpx itself first finds out how their values are encoded, for 2 µs."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: httpx.Headers) -> None:
-        self._headers = headers
-
-    def __contains__(self, name: object) -> bool:
-        return str(name).lower().encode("ascii") in [own.lower() for own, _value in self._headers.raw]
-
-
-class _Known:
-    """Be how the last request went, for those to the same place. Holds a token, so nothing of it is shown."""
-
-    __slots__ = ("credential", "host", "line", "port", "scheme", "use", "validity")
-
-    def __init__(self, credential: Credential, url: httpx.URL, put: HeaderLines, use: Callable[[], object]) -> None:
-        self.credential, self.validity, self.use = credential, credential.validity, use
-        self.scheme, self.host, self.port = url.scheme, url.raw_host, url.port
-        ((name, value),) = put.items()
-        self.line = (name.encode("ascii"), name.lower().encode("ascii"), value.encode("ascii"))
-
-
-_Loaded: TypeAlias = tuple[Credential, httpx.Request, Rewind | None]
-
-
-class _Loader:
-    """Put the token on requests. It knows how the last one went, and does not decide anew for those to the same place.
-
-    One of thousands is decided; for the others a few comparisons must do, because what the processor has in its caches
-    by then is all of sockets. The carrier would decide the same, and is asked wherever anything differs.
-    """
-
-    __slots__ = ("_carrier", "_copied", "_direct", "_known")
-
-    def __init__(
-        self, carrier: Carrier, inner: httpx.BaseTransport | httpx.AsyncBaseTransport, *, direct: bool
-    ) -> None:
-        self._carrier = carrier
-        self._copied = _copied_for_httpx if type(inner) in HTTPX_OWN else _copied
-        self._direct = direct
-        self._known: _Known | None = None
-
-    def usual(self, request: httpx.Request) -> _Loaded | None:
-        """Return a copy with the header line of the last request, and tell of it; None where it must be decided."""
-        known, url = self._known, request.url
-        if (
-            known is None
-            or time.monotonic() >= known.validity.until
-            or known.host != url.raw_host
-            or known.port != url.port
-            or known.scheme != url.scheme
-            or type(request.stream) is not httpx.ByteStream  # all else may have to be wound back for a second attempt
-            or WHO.get() is not None
-        ):
-            return None
-        carrying = self._copied(request)
-        lines = carrying.headers._list  # noqa: SLF001 - to set a line the public way takes as long as all that is done here
-        for line in lines:
-            if line[1] == AUTHORIZATION:
-                return None
-        known.use()
-        lines.append(known.line)
-        return known.credential, carrying, nothing_to_rewind
-
-    def loaded(self, credential: Credential, request: httpx.Request) -> _Loaded | None:
-        """Return a copy with our header lines, and how to wind its body back; None for what goes as it was written."""
-        target = _target(request, direct=self._direct)
-        put = self._carrier.put(credential, target, _Own(request.headers))
-        if put is None:
-            return None
-        # A provider's own lines are looked at each time, for a caller may set them.
-        use = credential.again(target.host) if _LISTED and not credential.headers else None
-        self._known = None if use is None else _Known(credential, request.url, put, use)
-        return credential, self.carrying(request, put), _rewind_of(request.stream)
-
-    def carrying(self, request: httpx.Request, put: HeaderLines) -> httpx.Request:
-        """Return a copy of the request with our header lines; none of them is in the original."""
-        carrying = self._copied(request)
-        for name, value in put.items():
-            carrying.headers[name] = value
-        return carrying
-
-
-def _rewind_of(stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> Rewind | None:
-    """Return how to wind a body back; None for generators and whatever else can be read once."""
-    if isinstance(stream, httpx.ByteStream):
-        return nothing_to_rewind
-    if not isinstance(stream, httpx.SyncByteStream):
-        return None
-    # httpx has no public word for "this body is an open file". Where these names are gone, nothing is replayed.
-    fields = getattr(stream, "fields", None)
-    if fields is None:
-        return bookmark([getattr(stream, "_stream", None)])
-    files = (getattr(field, "file", b"") for field in fields)
-    return bookmark(file for file in files if not isinstance(file, str | bytes))
 
 
 def _discard(response: httpx.Response) -> None:
