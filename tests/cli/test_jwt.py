@@ -251,3 +251,21 @@ def test_a_vault_that_is_named_is_to_be_there_and_then_nothing_is_issued(inside,
     done = inside("jwt", "sign", "--key", files["key"], *WANTED, "--vault", str(tmp_path / "none.db"), "--json")
     assert (done.code, done.out, done.error["code"]) == (7, "", "vault_missing")
     assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize("word", ["Bearer ", "bearer ", "BEARER  "])
+@pytest.mark.parametrize("command", ["verify", "explain"])
+def test_a_token_with_the_word_of_its_header_before_it_says_so(inside, files, word, command):
+    token = pyjwt.encode(claims(), SECRET, "HS256")
+    done = inside("jwt", command, "--secret-file", files["secret"], *WANTED, stdin=f"{word}{token}\n")
+    assert done.code == 8
+    assert "malformed_token" in done.out + done.err
+    assert "leave out the word Bearer" in done.out + done.err
+
+
+def test_a_lifetime_is_explained_as_a_span_of_time(inside, files):
+    token = pyjwt.encode(claims(), SECRET, "HS256")
+    words = ("--secret-file", files["secret"], *WANTED, "--max-lifetime", "9m")
+    checks = inside("jwt", "explain", *words, "--json", stdin=token).json["checks"]
+    lifetime = next(check for check in checks if check["rule"] == "lifetime")
+    assert (lifetime["expected"], lifetime["got"]) == ("9 min or less", "10 min")

@@ -166,3 +166,38 @@ def test_what_is_shown_is_one_line_and_short(forge):
     assert found.claims["many"] == "0, 1, 2, 3, 4, 5, 6, 7"
     assert all(len(line) < 300 for line in str(found).splitlines())
     assert found.claims["no"] == "null"
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"),
+    [
+        ({"iat": NOW, "exp": NOW + 600}, "10 min"),
+        ({"iat": NOW, "exp": NOW + 86_400}, "24 h"),
+        ({"iat": NOW, "exp": NOW + 86_430}, "24 h 30 s"),
+        ({"iat": NOW, "exp": NOW + 3 * 86_400 + 7_261}, "3 days 2 h 61 s"),
+        ({"iat": NOW + 10, "exp": NOW}, "-10 s"),
+        ({"exp": NOW + 90, "iat": ...}, "90 s"),
+        ({"exp": ...}, "none"),
+        ({"exp": "soon"}, "soon"),
+        ({"iat": "x", "exp": NOW}, "2026-09-21T14:13:20Z"),
+        ({"exp": -1}, "-1"),
+        ({"exp": 10**20}, "100000000000000000000"),
+    ],
+)
+def test_a_lifetime_is_shown_as_a_span_of_time(forge, changes, got):
+    payload = {name: value for name, value in {**forge.payload(), **changes}.items() if value is not ...}
+    found = explain(forge.hs256(payload), forge.policy(), forge.hs, now=NOW)
+    assert next(check.got for check in found.checks if check.rule == "lifetime") == got
+
+
+@pytest.mark.parametrize("numbers", [{"exp": -(10**400)}, {"iat": 10**400}, {"exp": 1e308}, {"iat": -(10**400)}])
+def test_numbers_of_any_size_are_explained(forge, numbers):
+    assert str(explain(forge.hs256(forge.payload(**numbers)), forge.policy(), forge.hs, now=NOW))
+
+
+@pytest.mark.parametrize("word", ["Bearer ", "bearer ", " BEARER  "])
+def test_a_token_with_bearer_before_it_is_told_apart(forge, word):
+    with pytest.raises(TokenRefused) as refusal:
+        verify(word + forge.hs256(), forge.hs, forge.policy(), now=NOW)
+    assert refusal.value.reason == "malformed_token"
+    assert "Bearer" in refusal.value.fix

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from valetkey.cli.show import clean, clean_lines, fold
+from valetkey.cli.wording import for_commands
 from valetkey.errors import ValetkeyError
 from valetkey.values import shown_path
 
@@ -58,6 +59,7 @@ def failed(error: Exception, *, as_json: bool) -> int:
 
 
 def _tell(error: ValetkeyError, *, as_json: bool) -> int:
+    error.fix = for_commands(error.fix)
     if as_json:
         sys.stderr.write(msgspec.json.encode(error.to_dict()).decode() + "\n")
     else:

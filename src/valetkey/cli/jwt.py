@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from valetkey.cli.ask import file_text
 from valetkey.cli.base import FormCommand, Group, Session, pairs
 from valetkey.cli.exits import REFUSED
 from valetkey.cli.show import clean_lines, out, out_json
+from valetkey.cli.wording import for_commands, option_of
 from valetkey.errors import InvalidInput, TokenRefused
 
 if TYPE_CHECKING:
@@ -251,9 +252,10 @@ def explain(session: Session, demands: Demands) -> None:
         found = verifier.explain(token)
     else:
         found = tokens.explain(token, policy, keys)
+    found = replace(found, checks=tuple(replace(check, fix=for_commands(check.fix)) for check in found.checks))
     if session.json:
         out_json(found.to_dict())
     else:
-        out(clean_lines(str(found)))
+        out(clean_lines(found.text(option_of)))
     if found.reason:
         raise click.exceptions.Exit(REFUSED)

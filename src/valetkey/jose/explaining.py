@@ -117,6 +117,10 @@ class Explanation:
         return {**found, "checks": checks, "header": dict(self.header), "claims": dict(self.claims)}
 
     def __str__(self) -> str:
+        return self.text(lambda setting: f"Policy({setting}=…)")
+
+    def text(self, named: Callable[[str], str]) -> str:
+        """Return all of it for people; `named` says how a setting is named where they are."""
         width = max(len(check.rule) for check in self.checks)
         lines = [f"verdict: {self.verdict}" + (f" ({self.reason})" if self.reason else "")]
         for check in self.checks:
@@ -125,7 +129,7 @@ class Explanation:
             line += f"  got {check.got}" if check.got else ""
             lines.append(line)
             if check.ok is False:
-                setting = f"  [Policy({check.setting}=…)]" if check.setting else ""
+                setting = f"  [{named(check.setting)}]" if check.setting else ""
                 lines.append(f"         {check.reason}: {check.fix}{setting}")
         for title, found in (("header", self.header), ("claims, unverified" if not self.ok else "claims", self.claims)):
             lines += [f"{title}:", *(f"  {name}: {text}" for name, text in found.items())] if found else []
@@ -235,7 +239,7 @@ def _explain_claims(
         walk.step("keys' issuer", lambda: check_issuer_bound(as_keyset(keys), policy), got=lambda _: "matches")
     for rule in RULES:
         refusal, expected = rule.judge(body, policy, now), rule.expected(policy, now)
-        got = rule.got(body[rule.claim]) if rule.claim in body else "" if not rule.claim else "none"
+        got = rule.seen(body, now)
         if refusal is None:
             walk.checks.append(Check(rule.name, True, expected, got, rule.setting))
         else:

@@ -82,6 +82,10 @@ def checked_algorithms(names: str | Iterable[str]) -> frozenset[str]:
 def examine_shape(raw: bytes) -> None:
     """Refuse what is not three parts of base64url; raises TokenRefused with the reason for what it is instead."""
     start = raw.lstrip(b" \t\r\n\xef\xbb\xbf")[:1]
+    if start in {b"B", b"b"} and raw.lstrip()[:7].lower() == b"bearer ":
+        refusal = refused("malformed_token", "this is what stands in an Authorization header, not the token alone")
+        refusal.fix = "leave out the word Bearer and the blank behind it"
+        raise refusal
     if start in {b"{", b"["}:
         raise refused("not_compact", "this is a JSON serialisation, not a compact token")
     dots = raw.count(b".")

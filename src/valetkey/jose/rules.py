@@ -36,6 +36,13 @@ class Rule(NamedTuple):
     expected: Callable[[Policy, float], str]
     judge: Judge
     got: Callable[[Any], str] = shown
+    length: Callable[[Body, float], str] | None = None
+
+    def seen(self, body: Body, now: float) -> str:
+        """Return what a token has there, for people."""
+        if self.length is not None:
+            return self.length(body, now)
+        return self.got(body[self.claim]) if self.claim in body else "none" if self.claim else ""
 
 
 def _whole(now: float) -> int:
@@ -55,6 +62,15 @@ def _span(seconds: float) -> str:
         if abs(seconds) >= 2 * size:
             return f"{int(seconds // size)} {unit}"
     return f"{int(seconds)} s"
+
+
+def _exact_span(seconds: float) -> str:
+    """Return a span of time to the second, so that one that is a little too long does not look like the limit."""
+    if seconds < 0:
+        return f"-{_exact_span(-seconds)}"
+    size = next((size for size in (86400, 3600, 60) if seconds >= 2 * size), 0)
+    rest = int(seconds % size) if size else 0
+    return f"{_span(seconds)} {_exact_span(rest)}" if rest else _span(seconds)
 
 
 def is_time(value: object) -> bool:
@@ -135,8 +151,16 @@ def _lifetime(body: Body, policy: Policy, now: float) -> TokenRefused | None:
         "the token lives too long",
         claim="exp",
         expected=f"{_span(policy.longest)} or less",
-        got=exp,
+        got=_length(body, now),
     )
+
+
+def _length(body: Body, now: float) -> str:
+    exp: Any = body.get("exp")
+    iat: Any = body.get("iat", _whole(now))
+    if not is_time(exp) or not is_time(iat) or not (0 <= exp <= NEVER and iat <= NEVER):
+        return when(exp) if "exp" in body else "none"
+    return _exact_span(exp - max(iat, 0))
 
 
 def _iss(body: Body, policy: Policy, _now: float) -> TokenRefused | None:
@@ -223,7 +247,7 @@ RULES: Final = (
         _iat,
         when,
     ),
-    Rule("lifetime", "exp", "max_lifetime", lambda p, _: f"{_span(p.longest)} or less", _lifetime, when),
+    Rule("lifetime", "exp", "max_lifetime", lambda p, _: f"{_span(p.longest)} or less", _lifetime, when, _length),
     Rule("issuer", "iss", "issuer", lambda p, _: p.issuer, _iss),
     Rule("audience", "aud", "audience", lambda p, _: shown(sorted(p.audiences)), _aud),
     Rule("subject", "sub", "subject", lambda p, _: p.subject or "any text", _sub),
