@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 
+import httpx
+import msgspec
 import pytest
 
-from clikit import WEB_SECRET
+from clikit import MACHINE_SECRET, WEB_SECRET
+from valetkey.cli.app import app
 from valetkey.jose import Key
+from valetkey.providers import keys, load
+from valetkey.providers.schema import Provider
 
 ACME = ("--token-url", "https://acme.example/token", "--authorize-url", "https://acme.example/authorize")
 
@@ -143,3 +149,26 @@ def test_which_grant_is_taken_when_none_is_named(inside, tmp_path):
         "device": "device_code",
         "google": "jwt_bearer",
     }
+
+
+@pytest.mark.parametrize("key", keys())
+def test_the_notes_of_a_provider_speak_of_options_and_not_of_its_file(key):
+    notes = load(key).notes
+    options = {name for param in app.commands["add"].params for name in param.opts}
+    assert {option for note in notes for option in re.findall(r"--[a-z-]+", note)} <= options
+    members = [field.name for field in msgspec.structs.fields(Provider)]
+    assert not [note for note in notes if re.search(rf"(?<!/)\b({'|'.join(members)})\.[a-z_]+\b", note)]
+    assert not [note for note in notes if re.search(r"\b(offline_scopes|token_auth|hosts_from)\b", note)]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("hosts", [(), ("api.example", "api2.example")])
+def test_tokens_of_a_generic_app_go_where_its_note_says(inside, sandbox, hosts):
+    issued = httpx.get(f"{sandbox.url}/.well-known/oauth-authorization-server").json()["token_endpoint"]
+    words = ("--client-id", "sandbox-machine", "--secret-stdin", "--token-url", issued)
+    named = [word for host in hosts for word in ("--host", host)]
+    done = inside("app", "add", "acme", "generic", *words, *named, stdin=MACHINE_SECRET)
+    assert "Tokens go to the host of the token endpoint and nowhere else, until --host names" in done.out
+    assert inside("connect", "acme/one", "--grant", "client_credentials", "--scope", "read").code == 0
+    bound = inside("connection", "show", "acme/one", "--json").json["hosts"]
+    assert bound == (list(hosts) or [sandbox.url.partition("://")[2]])
