@@ -30,11 +30,12 @@ def pin() -> None:
 
 def best(work: Callable[[], object], *, number: int, repeat: int = 7) -> float:
     """Return seconds per call: the best of several runs, because noise only ever adds."""
-    work()
     gc.collect()
     gc.disable()
     try:
         runs = []
+        for _ in range(1 + number // 20):
+            work()  # collecting garbage has left none of it in the processor's caches
         for _ in range(repeat):
             start = time.perf_counter()
             for _ in range(number):

@@ -108,6 +108,17 @@ def test_bytes_of_any_kind_can_be_signed():
     assert verify_bytes(sign_bytes(b"\x00\xff any", key), key.public()) == b"\x00\xff any"
 
 
+def test_what_is_no_bytes_is_not_signed_as_if_it_were():
+    with pytest.raises(InvalidInput, match="the payload is of type str") as refusal:
+        sign_bytes("text", Key.generate("HS256"))
+    assert refusal.value.code == "config_error"
+
+
+def test_bytes_that_make_a_token_too_long_are_refused():
+    with pytest.raises(InvalidInput, match="16384 is the most"):
+        sign_bytes(b"x" * 12_300, Key.generate("HS256"))
+
+
 def test_a_kid_that_is_only_a_thumbprint_can_be_left_out():
     named, unnamed = Key.generate("ES256", kid="k"), Key.generate("ES256")
     for key, thumbprint, kid in [(unnamed, True, unnamed.kid), (unnamed, False, None), (named, False, "k")]:

@@ -19,10 +19,11 @@ from typing import Any, Final, TypeAlias
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hmac import HMAC
+from msgspec import MsgspecError
 
-from valetkey.jose.wire import decode, encode
+from valetkey.jose.wire import LAST, PADDING, TO_STANDARD, decode, encode, from_base64
 
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -144,6 +145,8 @@ def _rsa_row(name: str, pad: padding.AsymmetricPadding, chosen: hashes.HashAlgor
     return Algorithm(name, "RSA", "", RSA_BITS, frozenset({name}), generate, signer, checker)
 
 
+_ANY: Final = frozenset(range(256))
+
 _DIGEST_INFO: Final = {
     "RS256": (hashlib.sha256, bytes.fromhex("3031300d060960864801650304020105000420")),
     "RS384": (hashlib.sha384, bytes.fromhex("3041300d060960864801650304020205000430")),
@@ -160,12 +163,19 @@ def _quick_pkcs1(public: rsa.RSAPublicKey, name: str, check: Checker) -> Checker
     """
     recover, plain = public.recover_data_from_signature, padding.PKCS1v15()
     hashed, prefix = _DIGEST_INFO[name]
+    begun = hashed().copy  # a copy is there sooner than a new one, for which OpenSSL looks the algorithm up
+    octets = (public.key_size + 7) // 8
+    rest = -(octets * -4 // 3) & 3  # of a signature's characters, which are as many for each
+    padded, last = PADDING[rest], LAST[rest] or _ANY
 
     def quick(message: bytes, signature: bytes) -> None:
+        one = begun()
+        one.update(message)
         try:
-            if recover(decode(signature, "signature"), plain, None) == prefix + hashed(message).digest():
+            raw = from_base64(b'"' + signature.translate(TO_STANDARD) + padded)
+            if recover(raw, plain, None) == prefix + one.digest() and signature[-1] in last:
                 return
-        except (InvalidSignature, ValueError, UnsupportedAlgorithm):
+        except (InvalidSignature, ValueError, UnsupportedAlgorithm, MsgspecError):
             pass
         check(message, signature)
 
@@ -182,12 +192,22 @@ def _pss(chosen: hashes.HashAlgorithm) -> padding.PSS:
 def _ecdsa_row(name: str, crv: str, chosen: hashes.HashAlgorithm) -> Algorithm:
     curve = CURVES[crv]
     size = (curve.key_size + 7) // 8
-    scheme = ec.ECDSA(chosen)
+    scheme = ec.ECDSA(Prehashed(chosen))
+    begun = hashlib.new(chosen.name).copy
+
+    def hashed(message: bytes) -> bytes:
+        one = begun()
+        one.update(message)
+        return one.digest()
 
     def signer(private: ec.EllipticCurvePrivateKey) -> Signer:
+        sign_digest = private.sign
+
         def sign(message: bytes) -> bytes:
+            one = begun()
+            one.update(message)
             # SEQUENCE of two INTEGERs, made by OpenSSL a moment ago; long only for P-521.
-            der = private.sign(message, scheme)
+            der = sign_digest(one.digest(), scheme)
             at = 4 if der[1] < 0x80 else 5
             end = at + der[at - 1]
             if end - at >= size <= len(der) - end - 2:
@@ -205,7 +225,7 @@ def _ecdsa_row(name: str, crv: str, chosen: hashes.HashAlgorithm) -> Algorithm:
                 raise BadSignature
             pair = encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
             try:
-                verify(pair, message, scheme)
+                verify(pair, hashed(message), scheme)
             except InvalidSignature:
                 raise BadSignature from None
 

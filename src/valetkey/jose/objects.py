@@ -4,8 +4,8 @@ Each member named once, UTF-8 without a byte order mark, no NaN, bounded depth; 
 read-only, so that claims that are kept for the next caller cannot be changed by this one.
 
 In two steps, because the second is work in Python and is done only for whom it is worth it: `load` reads the JSON;
-`settle` looks for members named twice. The usual payload needs no second step: its *shape*, which is its quotes,
-colons and brackets, was counted before.
+`settle` looks for members named twice. The usual object needs no second step: no object is inside it, and its commas
+tell how many members it has.
 What may not be here: what a member means.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
@@ -24,19 +24,15 @@ from valetkey.jose.wire import LAST, PADDING, TO_STANDARD, decode, from_base64
 MAX_DEPTH: Final = 16
 """Deepest nesting of a header or payload. Real ones reach 4 (Keycloak's resource_access)."""
 
-SHAPES_LIMIT: Final = 512
-"""How many shapes are remembered; one issuer has one or two."""
-
-SHAPE_SIZE: Final = 512
-"""Longest shape that is remembered, in bytes."""
-
 _STRUCTURE: Final = b'"\\:{}[]'
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-shapes: dict[bytes, int] = {}
-"""How many members a payload of this shape has; only of flat ones, without escapes."""
 
+_Scalar: TypeAlias = str | int | float | bool | None
 _loads: Final = msgspec.json.Decoder().decode
+_loads_simple: Final = msgspec.json.Decoder(dict[str, _Scalar | tuple[_Scalar, ...]]).decode
+_dumps: Final = msgspec.json.Encoder().encode
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Loaded(NamedTuple):
@@ -44,7 +40,6 @@ class Loaded(NamedTuple):
 
     found: dict[str, Any]
     raw: bytes
-    shape: bytes
     what: str
 
 
@@ -54,16 +49,16 @@ def load(raw: bytes, what: str) -> dict[str, Any] | Loaded:
     Raises TokenRefused malformed_json, claim_type, header_not_object or payload_not_object; `what` is "header" or
     "payload".
     """
+    simple = _simple(raw)
+    if simple is not None:
+        return simple
     try:
         found = _loads(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         _say_why(raw, what)
     if type(found) is not dict:
         raise refused(f"{what}_not_object", f"the {what} is not a JSON object", claim=what)
-    shape = raw.translate(None, _NOT_STRUCTURE)
-    # Quotes come in pairs here, so the shape tells which colons are structure, and each of those is one member. If
-    # there are as many as the parser found, none was named twice.
-    return found if shapes.get(shape) == len(found) else Loaded(found, raw, shape, what)
+    return Loaded(found, raw, what)
 
 
 def load_segment(segment: bytes, what: str) -> dict[str, Any] | Loaded:
@@ -71,13 +66,25 @@ def load_segment(segment: bytes, what: str) -> dict[str, Any] | Loaded:
     rest = len(segment) & 3
     try:
         raw = from_base64(b'"' + segment.translate(TO_STANDARD) + PADDING[rest])
-        found = _loads(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = _loads_simple(raw)
+    except _UNREADABLE:
         return load(decode(segment, what), what)
-    shape = raw.translate(None, _NOT_STRUCTURE)
-    if type(found) is dict and shapes.get(shape) == len(found) and (not rest or segment[-1] in LAST[rest]):
-        return found
+    if raw.count(b",") + 1 == len(found) and (not rest or segment[-1] in LAST[rest]):
+        return found  # as in _simple
     return load(decode(segment, what), what)
+
+
+def _simple(raw: bytes) -> dict[str, Any] | None:
+    """Return an object without objects in it, if each of its members is surely named once.
+
+    Of n members in the text, n - 1 commas stand between; others may be in values. So if there are as many commas as
+    members were found, but one, no member took another's place. Else the same must be written as was read.
+    """
+    try:
+        found = _loads_simple(raw)
+    except _UNREADABLE:
+        return None
+    return found if raw.count(b",") + 1 == len(found) or _dumps(found) == raw else None
 
 
 def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -> dict[str, Any]:
@@ -87,7 +94,8 @@ def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -
     """
     if isinstance(loaded, dict):
         return loaded
-    found, raw, shape, what = loaded
+    found, raw, what = loaded
+    shape = raw.translate(None, _NOT_STRUCTURE)
     tally = [len(found)]
     try:
         frozen = {name: item if type(item) in _SCALARS else _freeze(item, 2, tally) for name, item in found.items()}
@@ -97,21 +105,12 @@ def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -
     members = _count_members(raw) if b"\\" in shape else b"".join(shape.split(b'"')[::2]).count(b":")
     if members != tally[0] and not allow_duplicates:
         raise refused("duplicate_member", f"the {what} names a member twice", claim=what)
-    # Not of headers, which anybody may write: a genuine one is remembered whole.
-    if what == "payload" and members == tally[0] and len(shape) <= SHAPE_SIZE and _is_flat(shape):
-        if len(shapes) >= SHAPES_LIMIT:
-            shapes.clear()
-        shapes[shape] = members
     return frozen
 
 
 def parse(raw: bytes, what: str, *, allow_duplicates: bool = False) -> dict[str, Any]:
     """Return a JSON object in both steps; raises as `load` and `settle`."""
     return settle(load(raw, what), allow_duplicates=allow_duplicates)
-
-
-def _is_flat(shape: bytes) -> bool:
-    return b"[" not in shape and b"\\" not in shape and shape.count(b"{") == 1
 
 
 class _TooDeep(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from valetkey.jose.algorithms import Checker
@@ -33,7 +34,7 @@ MAX_LIFETIME: Final = timedelta(hours=24)
 _MAY_BE_NONE: Final = frozenset({"algorithms", "typ"})
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Policy:
     """Demand of a token: genuine, in time, from `issuer`, for one of `audience`, and what else is set here.
 
@@ -79,7 +80,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         self._check_times()
-        settle = super().__setattr__
+        settle = partial(object.__setattr__, self)
         self._check_lists()
         settle("audiences", frozenset(_names(self.audience, "audience")))
         self._check_names()

@@ -307,22 +307,16 @@ def quick(policy: Policy) -> Quick:
                 and type(iat) is int
                 and body["iss"] == issuer
                 and (body["aud"] == audience or meant(body["aud"]))
-                and 0 <= exp <= NEVER
-                and now < exp + late
+                and 0 <= now < exp <= NEVER
                 and iat <= now + skew
                 and exp - iat <= longest
-                and type(nbf := body.get("nbf", 0)) is int
-                and nbf <= now
+                and ("nbf" not in body or (type(nbf := body["nbf"]) is int and nbf <= now))
+                and ("sub" not in body or (type(sub := body["sub"]) is str and sub.isprintable()))
+                and ("jti" not in body or (type(jti := body["jti"]) is str and jti.isprintable()))
+                and ("client_id" not in body or (type(client := body["client_id"]) is str and client.isprintable()))
+                and (grants is None or grants(body.get("scope")))
             ):
-                sub, jti, client = body.get("sub", ""), body.get("jti", ""), body.get("client_id", "")
-                if (
-                    type(sub) is type(jti) is type(client) is str
-                    and sub.isprintable()
-                    and jti.isprintable()
-                    and client.isprintable()
-                    and (grants is None or grants(body.get("scope")))
-                ):
-                    return exp + late
+                return exp + late
         except KeyError:
             pass
         return 0

@@ -6,7 +6,6 @@ What may not be here: JSON (objects.py), what a segment means.
 
 from __future__ import annotations
 
-from binascii import b2a_base64
 from typing import Final
 
 import msgspec
@@ -18,19 +17,20 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _STANDARD: Final = _ALPHABET[:-2] + b"+/"
 # Every byte that is not of the base64url alphabet becomes one that the strict decoder refuses.
 TO_STANDARD: Final = bytes(_STANDARD[_ALPHABET.index(byte)] if byte in _ALPHABET else 0x21 for byte in range(256))
-TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 PADDING: Final = (b'"', b'!"', b'=="', b'="')
 """What completes a segment as a JSON string, by its length modulo 4.
  No encoder makes a remainder of 1, so it gets a refused byte."""
 LAST: Final = (frozenset[int](), frozenset[int](), frozenset(_ALPHABET[::16]), frozenset(_ALPHABET[::4]))
 """The last characters that leave no unused bit set, by the length modulo 4."""
 
+_to_base64: Final = msgspec.json.Encoder().encode
 from_base64: Final = msgspec.json.Decoder(bytes).decode
 
 
 def encode(data: bytes) -> bytes:
     """Return base64url without padding (RFC 7515 section 2)."""
-    return b2a_base64(data, newline=False).translate(TO_URL).rstrip(b"=")
+    # A string of JSON, whose quotes go with the padding: msgspec takes half the time of the standard library.
+    return _to_base64(data).replace(b"+", b"-").replace(b"/", b"_").strip(b'"=')
 
 
 def decode(segment: bytes, what: str) -> bytes:
