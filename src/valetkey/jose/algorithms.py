@@ -147,10 +147,16 @@ def _rsa_row(name: str, pad: padding.AsymmetricPadding, chosen: hashes.HashAlgor
 
 _ANY: Final = frozenset(range(256))
 
+
+def _begun(name: str) -> Callable[[], hashlib._Hash]:
+    """Return what gives a hash to go on with: a copy is there sooner than a new one, which OpenSSL looks up by name."""
+    return hashlib.new(name).copy
+
+
 _DIGEST_INFO: Final = {
-    "RS256": (hashlib.sha256, bytes.fromhex("3031300d060960864801650304020105000420")),
-    "RS384": (hashlib.sha384, bytes.fromhex("3041300d060960864801650304020205000430")),
-    "RS512": (hashlib.sha512, bytes.fromhex("3051300d060960864801650304020305000440")),
+    "RS256": ("sha256", bytes.fromhex("3031300d060960864801650304020105000420")),
+    "RS384": ("sha384", bytes.fromhex("3041300d060960864801650304020205000430")),
+    "RS512": ("sha512", bytes.fromhex("3051300d060960864801650304020305000440")),
 }
 """What stands before the hash in an encoded message (RFC 8017 section 9.2, note 1)."""
 
@@ -162,8 +168,8 @@ def _quick_pkcs1(public: rsa.RSAPublicKey, name: str, check: Checker) -> Checker
     time than `verify`, which sets up a digest each time. It only ever accepts: what differs, `check` decides.
     """
     recover, plain = public.recover_data_from_signature, padding.PKCS1v15()
-    hashed, prefix = _DIGEST_INFO[name]
-    begun = hashed().copy  # a copy is there sooner than a new one, for which OpenSSL looks the algorithm up
+    digest, prefix = _DIGEST_INFO[name]
+    begun = _begun(digest)
     octets = (public.key_size + 7) // 8
     rest = -(octets * -4 // 3) & 3  # of a signature's characters, which are as many for each
     padded, last = PADDING[rest], LAST[rest] or _ANY
@@ -192,22 +198,14 @@ def _pss(chosen: hashes.HashAlgorithm) -> padding.PSS:
 def _ecdsa_row(name: str, crv: str, chosen: hashes.HashAlgorithm) -> Algorithm:
     curve = CURVES[crv]
     size = (curve.key_size + 7) // 8
-    scheme = ec.ECDSA(Prehashed(chosen))
-    begun = hashlib.new(chosen.name).copy
-
-    def hashed(message: bytes) -> bytes:
-        one = begun()
-        one.update(message)
-        return one.digest()
+    scheme, begun = ec.ECDSA(Prehashed(chosen)), _begun(chosen.name)
 
     def signer(private: ec.EllipticCurvePrivateKey) -> Signer:
-        sign_digest = private.sign
-
         def sign(message: bytes) -> bytes:
             one = begun()
             one.update(message)
             # SEQUENCE of two INTEGERs, made by OpenSSL a moment ago; long only for P-521.
-            der = sign_digest(one.digest(), scheme)
+            der = private.sign(one.digest(), scheme)
             at = 4 if der[1] < 0x80 else 5
             end = at + der[at - 1]
             if end - at >= size <= len(der) - end - 2:
@@ -223,9 +221,11 @@ def _ecdsa_row(name: str, crv: str, chosen: hashes.HashAlgorithm) -> Algorithm:
             raw = decode(signature, "signature")
             if len(raw) != 2 * size:
                 raise BadSignature
+            one = begun()
+            one.update(message)
             pair = encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
             try:
-                verify(pair, hashed(message), scheme)
+                verify(pair, one.digest(), scheme)
             except InvalidSignature:
                 raise BadSignature from None
 
