@@ -6,11 +6,12 @@ The HTTP clients are imported by the methods that need them: valetkey depends on
 from __future__ import annotations
 
 import atexit
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from valetkey.errors import InvalidInput
 from valetkey.transport.sync import Transport
@@ -35,12 +36,19 @@ if TYPE_CHECKING:
     from valetkey.vault.auditlog import AsyncAudit, Audit
     from valetkey.vault.keks.giving import Given
 
+log: Final = logging.getLogger("valetkey.vault")
+
 
 class Vault(Keeper):
     """Keep OAuth2 connections and hand out fresh tokens, for scripts and threads.
 
     The methods that put tokens on requests raise InvalidInput where the HTTP client is not installed; docs/inject.md.
     """
+
+    @property
+    def made(self) -> str:
+        """Return where this opening made a vault, because there was none; else the empty string."""
+        return self._world.made
 
     @property
     def audit(self) -> Audit:
@@ -160,13 +168,15 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
     *,
     key_file: str | Path | None = None,
     key: Secret | Callable[[], Secret] | None = None,
-    create: bool = True,
+    create: bool | None = None,
     actor: str = "library",
     audit_log: str | Path | None = None,
 ) -> Vault:
-    """Open the vault at `path` (default: VALETKEY_VAULT, else the user's data folder); made if it is not there.
+    """Open the vault at `path` (default: VALETKEY_VAULT, else the user's data folder).
 
     `path` is a file, or a database as postgresql://user@host/database (docs/vault.md).
+    `create` says what happens where no vault is: True makes one, False raises VaultMissing; where nothing is said, one
+    is made and a warning logged, because the path may be mistyped.
     `key` is the vault's passphrase, under which a new vault is made as well, or a function that is asked where a
     vault has one. Without a passphrase a new vault has its key in a file; `valetkey vault init` makes other kinds.
     `audit_log` is a file where each line of the audit log is written too, as JSON, or `-` for standard output
@@ -177,11 +187,14 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
         path,
         transport=_transport,
         key_file=_given(key_file, key),
-        create=create,
+        create=create is not False,
         actor=actor,
         audit_log=audit_log,
     )
-    return Vault(desk, world)
+    vault = Vault(desk, world)
+    if vault.made and create is None:
+        log.warning("made a new vault at %s", vault.made)
+    return vault
 
 
 def _given(key_file: str | Path | None, key: Secret | Callable[[], Secret] | None) -> Path | Given | None:
@@ -206,7 +219,7 @@ def open_async(
     *,
     key_file: str | Path | None = None,
     key: Secret | Callable[[], Secret] | None = None,
-    create: bool = True,
+    create: bool | None = None,
     actor: str = "library",
     audit_log: str | Path | None = None,
 ) -> AsyncVault:

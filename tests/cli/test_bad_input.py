@@ -132,6 +132,43 @@ def test_no_vault_is_left_behind_by_an_app_that_was_refused(inside, home):
     assert not list((home / "data").iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["app", "add", "a/b", "generic", *URLS, "--client-id", "me", "--public"],
+        ["app", "add", "acme", "generic", *URLS, "--client-id", "me", "--secret-ref", "file:/nowhere/at/all"],
+        ["connect", "google/alice"],
+        ["connection", "list"],
+        ["audit", "tail"],
+        ["keep", "--once"],
+        ["vault", "check"],
+    ],
+)
+def test_a_mistyped_place_gets_no_vault(inside, tmp_path, words):
+    assert inside(*words, "--vault", str(tmp_path / "typo.db")).code != 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_vault_that_is_made_is_told_of_once(inside, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = inside(*ADD, *URLS, "--vault", "new.db")
+    assert f"valetkey: made a new vault at {tmp_path / 'new.db'}\n" in first.err
+    assert "made a new" not in inside(*ADD, *URLS, "--vault", "new.db", "--replace").err
+
+
+def test_what_was_perhaps_meant_is_named_where_no_vault_is(inside, home, tmp_path, monkeypatch):
+    usual = home / "data" / "valetkey" / "vault.db"
+    nothing = inside("app", "list", "--json").error
+    assert (nothing["cause"], str(usual) in nothing["message"]) == ("none was made yet, and no other was named", True)
+    assert "`valetkey vault init`" in nothing["fix"]
+    assert inside(*ADD, *URLS).code == inside(*ADD, *URLS, "--vault", str(tmp_path / "vault.db")).code == 0
+    near = inside("app", "list", "--vault", str(tmp_path / "valut.db"), "--json").error
+    assert f"did you mean {tmp_path / 'vault.db'}?" in near["fix"]  # and not vault.key, whose name is as near
+    monkeypatch.setenv("VALETKEY_VAULT", str(tmp_path / "elsewhere.sqlite"))
+    far = inside("app", "list", "--json").error
+    assert (far["cause"], f"did you mean {usual}?" in far["fix"]) == ("VALETKEY_VAULT names this file", True)
+
+
 def test_an_error_of_valetkey_itself_shows_its_type_and_nothing_else(inside, monkeypatch):
     secret = "a-secret-in-a-library's-message"
 

@@ -130,7 +130,7 @@ def test_a_second_try_forgets_what_its_new_sandbox_cannot_know(served, inside):
     first = served("--try", *ANY_PORTS, "--json")
     vault = first.json["vault"]
     assert inside("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
-    assert first.end() == (0, "")
+    assert first.end() == (0, f"valetkey: made a new vault at {vault}\n")
     second = served("--try", *ANY_PORTS, last="The sandbox is")
     assert inside("--vault", vault, "connection", "list", "--json").json == []
     assert inside("--vault", vault, "connect", "sandbox-machine/nightly").code == 0
@@ -229,8 +229,9 @@ def test_without_the_extra_it_says_what_to_install(valetkey, package):
 # ── serving ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_who_reads_the_first_it_says_may_stop_it_in_the_same_moment(served):
-    assert served("--sandbox", *ANY_PORTS, last="\n").end() == (0, "valetkey: stopped\n")
+def test_who_reads_the_first_it_says_may_stop_it_in_the_same_moment(served, home):
+    new = f"valetkey: made a new vault at {home / 'data' / 'valetkey' / 'vault.db'}\n"
+    assert served("--sandbox", *ANY_PORTS, last="\n").end() == (0, new + "valetkey: stopped\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import valetkey
 from valetkey.audit.ledger import Query
 from valetkey.errors import KeyMissing, StoreUnavailable, VaultDamaged, VaultMissing, VaultUnreadable, WrongKey
 from valetkey.transport.sync import Transport
@@ -170,6 +171,24 @@ def test_no_vault_is_made_where_none_is_wanted(path, tmp_path):
     with pytest.raises(VaultMissing):
         opened(path, create=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_only_looks_does_not_finish_a_vault_whose_creation_stopped(path, tmp_path):
+    SqliteStore.open(path, create=True).close()
+    with pytest.raises(VaultMissing):
+        opened(path, create=False)
+    assert not (tmp_path / "vault.key").exists()
+
+
+@pytest.mark.parametrize(("create", "warned"), [(None, True), (True, False)])
+def test_a_program_that_did_not_ask_for_a_new_vault_is_warned_of_one(path, caplog, create, warned):
+    with valetkey.open(path, create=create) as vault:
+        assert vault.made == str(path)
+    assert [record.getMessage() for record in caplog.records] == ([f"made a new vault at {path}"] if warned else [])
+    caplog.clear()
+    with valetkey.open(path, create=create) as vault:
+        assert vault.made == ""
+    assert not caplog.records
 
 
 def test_a_refused_vault_is_let_go_of(path, tmp_path, monkeypatch):

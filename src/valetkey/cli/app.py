@@ -134,12 +134,18 @@ class NewApp:
 def add(session: Session, given: NewApp) -> None:
     """Keep a registration under NAME, for PROVIDER (default: the provider called NAME).
 
-    The vault is made if it is not there. The client secret is asked for, or read from standard input; it is never an
-    argument, because every user of a machine can list those. Or it stays where it is, and only the reference is kept:
-    vault:PATH#FIELD, aws-sm:NAME#FIELD, file:PATH or env:NAME (docs/managers.md).
+    The vault is made if it is not there, and that is said. The client secret is asked for, or read from standard input;
+    it is never an argument, because every user of a machine can list those. Or it stays where it is, and only the
+    reference is kept: vault:PATH#FIELD, aws-sm:NAME#FIELD, file:PATH or env:NAME (docs/managers.md).
     """
     made = _read(given)
-    with session.open(create=True) as vault:
+
+    def fits() -> None:
+        from valetkey.vault.unmade import refuse_unfit  # late: only for the first app of all
+
+        refuse_unfit(made, check=given.check)
+
+    with session.open_or_make(fits) as vault:
         info = vault.add_app(made, replace=given.replace, check=given.check)
     _added(session, info)
 

@@ -7,7 +7,7 @@ furthest to the right counts. What may not be here: commands, and imports that c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,8 @@ import click
 from valetkey.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from valetkey.library import Vault
     from valetkey.values import Secret
 
@@ -35,23 +37,39 @@ class Session:
     audit_log: str | None = None
     json: bool = False
 
-    def open(self, *, create: bool = False, serves: bool = False) -> Vault:
-        """Open the vault; raises the VaultErrors, InvalidInput. It is made only where `create` says so.
+    def open(
+        self, *, create: bool = False, serves: bool = False, given: str | Path | None = None, actor: str = "cli"
+    ) -> Vault:
+        """Open the vault; raises the VaultErrors, InvalidInput. It is made only where `create` says so, and that told.
 
-        `serves`: standard output is for what happens, and not for a result.
+        `serves`: standard output is for what happens, and not for a result. `given` is another vault than that named.
         """
         from valetkey.cli.logs import mask_last_resort
+        from valetkey.cli.show import clean, say
         from valetkey.library import open as open_vault
 
         mask_last_resort()
-        return open_vault(
-            self.vault,
+        vault = open_vault(
+            given or self.vault,
             key_file=self.key_file,
             key=self.passphrase,
             create=create,
-            actor="cli",
+            actor=actor,
             audit_log=self.audit_copy(serves=serves),
         )
+        if vault.made:
+            say(f"made a new vault at {clean(vault.made)}")
+        return vault
+
+    def open_or_make(self, check: Callable[[], object]) -> Vault:
+        """Open the vault, or make it once `check` has found nothing wrong: no vault is left behind by a mistake."""
+        from valetkey.errors import VaultMissing, VaultUnreadable
+
+        try:
+            return self.open()
+        except (VaultMissing, VaultUnreadable):  # an empty file: another process may be making the vault
+            check()
+        return self.open(create=True)
 
     @contextmanager
     def open_if_named(self) -> Iterator[Vault | None]:

@@ -187,15 +187,7 @@ def _named_here() -> bool:
 
 
 def _vault(session: Session, given: str | Path | None) -> Vault:
-    from valetkey.library import open as open_vault
-
-    return open_vault(
-        given,
-        key_file=session.key_file,
-        key=session.passphrase,
-        actor="server",
-        audit_log=session.audit_copy(serves=True),
-    )
+    return session.open(create=True, serves=True, given=given, actor="server")
 
 
 def _sandbox(asked: Asked, vault: Vault, public_url: str, stack: ExitStack) -> Sandbox | None:

@@ -72,7 +72,7 @@ def story(folder: Path) -> Iterator[Step]:
     """Tell the story, step by step; the vault is made in `folder`."""
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(access_lifetime=LIFETIME))
-        vault = stack.enter_context(open_vault(folder / "vault.db", actor="demo"))
+        vault = stack.enter_context(open_vault(folder / "vault.db", create=True, actor="demo"))
         register(sandbox, vault)
         client, ask = _caller(vault, f"{sandbox.url}/api/whoami")
         stage = Stage(vault, sandbox, client, ask)

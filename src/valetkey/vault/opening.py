@@ -23,6 +23,7 @@ from valetkey.vault.private import private_folder
 from valetkey.vault.recover import bring_home
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
+from valetkey.vault.stores.missing import no_vault
 from valetkey.vault.world import Sender, VaultWorld
 
 if TYPE_CHECKING:
@@ -53,20 +54,22 @@ def open_world(
 ) -> tuple[Desk, VaultWorld]:
     """Open or create a vault, in a file or a database; raises InvalidInput or the VaultErrors.
 
-    Two processes that create it at once end up with one vault.
+    Two processes that create it at once end up with one vault; `made` of the world says where one was made.
     """
     place = Place.of(given)
     mirror_to(audit_log)  # refused before a vault is made
     store = place.open(create=create)
     try:
-        keyring, kek, made = _keyring(place, store, key_file)
+        keyring, kek, made = _keyring(place, store, key_file, create=create)
         keys = LiveKeys(store, keyring, kek, again=partial(_again, place, key_file))
         keyed = KeyedStore(store, keys)
         desk = Desk(keys.sealer)
         spills = SpillFolder(place.spill_path(keyring.vault_id))
         audit = recorder_of(keyed, keyring, actor=actor, sealer=keys.sealer, copy_to=audit_log, spool_of=place.path)
         keys.tell = audit.tell
-        world = VaultWorld(store=keyed, transport=transport, audit=audit, spills=spills, keys=keys)
+        world = VaultWorld(
+            store=keyed, transport=transport, audit=audit, spills=spills, keys=keys, made=_where(place) if made else ""
+        )
         if made:
             audit.note(Event("vault.created", "vault", detail={"place": place.shown}))
         bring_home(desk, world)
@@ -76,7 +79,11 @@ def open_world(
     return desk, world
 
 
-def _keyring(place: Place, store: Store, key_file: GivenKey) -> tuple[Keyring, KeyFile, bool]:
+def _where(place: Place) -> str:
+    return place.shown if place.path is None else str(place.path.absolute())
+
+
+def _keyring(place: Place, store: Store, key_file: GivenKey, *, create: bool) -> tuple[Keyring, KeyFile, bool]:
     """Return the keyring, what opens it, and whether it was made just now."""
     made = False
     entry = store.load(names.KEYRING)
@@ -84,6 +91,8 @@ def _keyring(place: Place, store: Store, key_file: GivenKey) -> tuple[Keyring, K
         entry = store.load(names.KEYRING)  # asked again: another process may have made the vault in between
         if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
+    if entry is None and not create:
+        raise no_vault(place.path or place.shown)  # an empty file, or a database whose vault is being made just now
     if entry is None:
         entry, made = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)

@@ -19,10 +19,7 @@ def add_app(desk: Desk, app: App, *, replace: bool = False, check: bool = True) 
     Without `check`, what its references lead to is not looked at.
     """
     record = names.app_record(app.name)
-    _refuse_both(app)
-    # What cannot be used is refused now, and not on Saturday night.
-    if check or not kept_elsewhere(app):
-        yield from usable(desk, app, desk.provider(app))
+    yield from fit(desk, app, check=check)
     entry = yield from load(record)
     if entry is not None and not replace:
         raise AlreadyExists(
@@ -37,6 +34,15 @@ def add_app(desk: Desk, app: App, *, replace: bool = False, check: bool = True) 
         raise _changed(app.name)
     yield from note("app.replaced" if entry else "app.added", app.name, provider=app.provider)
     return kept
+
+
+def fit(desk: Desk, app: App, *, check: bool = True) -> Plan[None]:
+    """Refuse an app that could not be used, now and not on Saturday night; raises as `add_app` does."""
+    names.app_name(app.name)
+    _refuse_both(app)
+    provider = desk.provider(app)
+    if check or not kept_elsewhere(app):
+        yield from usable(desk, app, provider)
 
 
 def remove_app(desk: Desk, name: str) -> Plan[None]:

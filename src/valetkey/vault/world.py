@@ -52,8 +52,10 @@ class VaultWorld:
         keys: LiveKeys | None = None,
         references: Callable[[], References] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        made: str = "",
     ) -> None:
         self.store = store
+        self.made = made
         self.clock = clock
         self._transport = transport
         self._spills = spills

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from valetkey.errors import InvalidInput, ManagerRefused, ManagerUnavailable, StoreUnavailable, VaultMissing
+from valetkey.errors import InvalidInput, ManagerRefused, ManagerUnavailable, StoreUnavailable
 from valetkey.managers.hashicorp import HashiCorp, Settings
 from valetkey.managers.kv import Kv
 from valetkey.values import Entry
 from valetkey.vault.stores.hashicorp_ledger import HashiCorpLedger
+from valetkey.vault.stores.missing import no_vault
 from valetkey.vault.stores.rows import millis, moment
 
 SCHEME: Final = "vault+kv://"
@@ -48,7 +49,7 @@ class HashiCorpStore:
         made = cls(manager or HashiCorp(Settings.of()), folder)
         if not create and not made._listed("records"):
             made.close()
-            raise VaultMissing(f"there is no vault at {SCHEME}{folder}", fix="`valetkey app add` makes one")
+            raise no_vault(f"{SCHEME}{folder}")
         return made
 
     # ── one record ────────────────────────────────────────────────────────────────────────────────────────────

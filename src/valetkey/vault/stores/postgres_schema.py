@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from valetkey.errors import VaultMissing, VaultUnreadable
+from valetkey.errors import VaultUnreadable
+from valetkey.vault.stores.missing import no_vault
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -87,10 +88,7 @@ def prepare(connection: Connection[Any], where: str, *, create: bool) -> None:
     """Bring the tables to this version, in one transaction; raises VaultMissing or VaultUnreadable."""
     found = version(connection)
     if found is None and not create:
-        raise VaultMissing(
-            f"there is no vault in {where}",
-            fix="create it with `valetkey app add …`, or name another with --vault or VALETKEY_VAULT",
-        )
+        raise no_vault(where)
     if found is not None and found > SCHEMA_VERSION:
         raise VaultUnreadable(f"the vault in {where} was written by a later valetkey", fix="use the newest valetkey")
     if found != SCHEMA_VERSION:

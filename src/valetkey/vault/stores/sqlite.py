@@ -18,10 +18,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
-from valetkey.errors import StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
+from valetkey.errors import StoreUnavailable, ValetkeyError, VaultUnreadable
 from valetkey.values import Entry
 from valetkey.vault.private import new_file, private_folder, refuse_shared
 from valetkey.vault.stores.ledger import SqlLedger, Words
+from valetkey.vault.stores.missing import no_vault
 from valetkey.vault.stores.rows import millis, moment, span
 from valetkey.vault.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
@@ -65,10 +66,7 @@ class SqliteStore:
         """Open the file, or create it with mode 0600; raises VaultMissing, VaultUnreadable or StoreUnavailable."""
         if not _there(path):
             if not create:
-                raise VaultMissing(
-                    f"there is no vault at {path}",
-                    fix="create it with `valetkey app add …`, or name another with --vault or VALETKEY_VAULT",
-                )
+                raise no_vault(path)
             _touch(path)
         refuse_shared(path)
         _refuse_unusable(path, create=create)
