@@ -10,21 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from valetkey import errors
+from valetkey.cli.exits import EXIT_CODES
 from valetkey.errors import ValetkeyError
 from valetkey.jose.reasons import KEY_REASONS, REASONS
 
 SOURCE = Path(errors.__file__).parent
-
-EXIT_CODES = {
-    1: "an error of valetkey itself; please report it",
-    2: "you asked for something that cannot be: a wrong option, name, URL or file",
-    3: "nothing has this name",
-    4: "a person must act: connect, reconnect, or allow more",
-    5: "the provider said no, and trying again will not change it",
-    6: "temporary: try again later",
-    7: "the vault is missing, closed or damaged",
-    8: "a token or a webhook was refused",
-}
 
 OUTSIDE = {
     "interrupted": (130, "Ctrl-C ended the call; what was under way was finished or never begun."),
@@ -63,9 +53,9 @@ def _exit_codes() -> list[str]:
     used = {1} | {kind.exit_code for kind in _classes(ValetkeyError)}
     missing = used - EXIT_CODES.keys()
     if missing:
-        raise KeyError(f"docs/_errors.py does not say what the exit codes {sorted(missing)} mean")
-    rows = [f"| {number} | {EXIT_CODES[number]} |" for number in sorted(used)]
-    return ["## Exit codes", "", "| exit code | meaning |", "|---|---|", "| 0 | done |", *rows, ""]
+        raise KeyError(f"cli/exits.py does not say what the exit codes {sorted(missing)} mean")
+    rows = [f"| {number} | {text} |" for number, text in EXIT_CODES.items()]
+    return ["## Exit codes", "", "| exit code | meaning |", "|---|---|", *rows, ""]
 
 
 def _codes() -> list[str]:

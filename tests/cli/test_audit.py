@@ -28,6 +28,7 @@ def test_verify_says_what_was_proven(inside, log):
     assert done.code == 0, done.err
     said = dict(line.split(maxsplit=1) for line in done.out.splitlines())
     assert (said["lines"], said["writers"]) == ("14", "3")
+    assert done.out.splitlines()[-1] == "the log holds: 14 lines of 3 writers"
     told = inside("audit", "verify", "--json").json
     assert (told["ok"], told["lines"], told["writers"], told["findings"]) == (True, 14, 3, [])
     assert [(chain["writer"], chain["lines"]) for chain in told["chains"]] == list(
@@ -48,6 +49,7 @@ def test_verify_names_the_first_broken_place_and_ends_with_seven(inside, log):
     assert shown.code == 7
     assert "tail_cut" in shown.out
     assert log.writers[1] in shown.out
+    assert shown.out.splitlines()[-1] == "the log does not hold: 1 broken places; 12 lines of 3 writers hold"
     assert "audit_broken" in shown.err
 
 
@@ -120,6 +122,13 @@ def test_prune_deletes_what_is_old_and_says_how_much(inside, log):
     assert "2 lines deleted, 1 writers with all of theirs" in done.err
     assert inside("audit", "verify", "--json").json["lines"] == 14 + 3
     assert inside("audit", "prune", "--before", "2020-01-01", "--json").json["lines"] == 0
+
+
+@pytest.mark.parametrize("options", [("--keep", "90d"), ("--keep", "90d ago"), ("--before", "90d ago")], ids=" ".join)
+def test_prune_takes_the_spans_that_the_other_commands_take(inside, log, options):
+    with log.writer(days_ago=100) as audit:
+        audit.note(Event("app.added", "old"))
+    assert inside("audit", "prune", *options, "--dry-run", "--json").json["lines"] == 2
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,12 @@ def test_the_root_shows_the_exit_codes_and_the_commands(inside):
     assert [name for name in COMMANDS if f"  {name}" not in shown] == []
 
 
+@pytest.mark.parametrize("page", ["cli.md", "errors.md"])
+def test_each_page_about_errors_has_every_exit_code(pytestconfig, page):
+    told = (pytestconfig.rootpath / "docs" / page).read_text()
+    assert [code for code, text in EXIT_CODES.items() if f"| {code} | {text} |" not in told] == []
+
+
 def test_every_error_ends_with_an_exit_code_that_is_explained():
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ValetkeyError)

@@ -15,6 +15,8 @@ import msgspec
 import pytest
 
 import valetkey as library
+from clikit import WEB_SECRET
+from valetkey.values import Entry, Secret
 from valetkey.vault.desk import load_app
 from vaultkit import crowd, expire
 
@@ -45,13 +47,47 @@ def test_once_does_what_is_due_says_so_and_ends(inside, crowded):
 def test_for_programs_each_thing_done_is_one_line_of_json(inside, crowded):
     crowded.revoke("user-00001")
     done = inside("keep", "--once", "--json")
-    assert done.err == ""
+    assert (done.code, done.err) == (4, "")
     told = [json.loads(line) for line in done.out.splitlines()]
     assert {"what": "failed", "subject": "box/user-00001", "detail": "needs_reconnect"}.items() <= next(
         line for line in told if line["what"] == "failed"
     ).items()
     assert sorted(line["subject"] for line in told if line["what"] == "renewed") == ["box/user-00000", "box/user-00002"]
     assert all(datetime.fromisoformat(line["at"]).tzinfo is not None for line in told)
+
+
+def damage(_sandbox):
+    with library.open() as vault:
+        due = vault._world.clock() - timedelta(seconds=1)
+        assert vault._world.store.swap("connection/box/broken", 0, Entry("active", b"\1" + bytes(40), due_at=due))
+
+
+BROKEN = {
+    "weather": lambda sandbox: sandbox.fail_next(3),
+    "gone": lambda sandbox: sandbox.revoke("user-00001"),
+    "client": lambda sandbox: sandbox.end_secret("sandbox-web", Secret(WEB_SECRET)),
+    "damaged": damage,
+}
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        ((), 0),
+        (("weather",), 6),
+        (("gone",), 4),
+        (("client",), 5),
+        (("damaged",), 7),
+        (("gone", "damaged"), 4),
+    ],
+    ids=str,
+)
+def test_the_exit_code_of_once_says_what_failed(inside, crowded, broken, code):
+    for what in broken:
+        BROKEN[what](crowded)
+    done = inside("keep", "--once", "--concurrency", "1")
+    assert done.code == code, done.out
+    assert "1 surveyed" in done.err.splitlines()[-1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
@@ -166,7 +202,7 @@ def test_a_command_is_told_of_a_connection_that_needs_a_person(valetkey, inside,
     assert inside("notify", "test", "desk").out == "desk: took it (exit_0)\n"
     crowded.revoke("user-00002")
     while len(heard.read_text().splitlines()) < 2:
-        assert inside("keep", "--once").code == 0
+        assert inside("keep", "--once").code in {0, 4}  # the refusal, then the news of it
     told = json.loads(heard.read_text().splitlines()[1])
     assert told["type"] == "connection.needs_reconnect"
     assert told["data"]["connection"] == "box/user-00002"

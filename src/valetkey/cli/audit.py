@@ -71,10 +71,8 @@ def search(session: Session, wanted: Wanted) -> None:
 
 
 @audit.command()
-@click.option(
-    "--before", default="", metavar="TIME", help="Delete what is older than this: 2026-03-01, 2026-03-01T12:30Z."
-)
-@click.option("--keep", default="", metavar="TIME", help="Keep the last 90d (d, w, h) and delete what is older.")
+@click.option("--before", default="", metavar="TIME", help="Delete what is older than this: 2026-03-01, or 90d ago.")
+@click.option("--keep", default="", metavar="SPAN", help="Keep the last 90d (s, m, h, d, w), delete what is older.")
 @click.option("--dry-run", is_flag=True, help="Say how much that would be, and delete nothing.")
 @click.pass_obj
 def prune(session: Session, *, before: str, keep: str, dry_run: bool) -> None:

@@ -76,8 +76,9 @@ def prune_moment(before: str, keep: str, now: datetime) -> datetime:
     """Return before which moment lines are deleted; raises InvalidInput."""
     if bool(before) == bool(keep):
         raise InvalidInput("say how much of the log to delete, in one way", fix="--keep 90d, or --before 2026-03-01")
+    keep = keep.removesuffix(" ago")  # "the last 90d" is meant whichever way it is said
     if keep and AGO.fullmatch(keep) is None:
-        raise InvalidInput("--keep takes a length of time", fix="for example: --keep 90d (d, w or h)")
+        raise InvalidInput("--keep takes a length of time", fix="for example: --keep 90d (s, m, h, d or w)")
     moment = moment_of(before or keep, now, "--before" if before else "--keep")
     if moment > now:
         raise InvalidInput("--before lies in the future", fix="name a moment that is over")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from valetkey.cli.show import facts, out_json, table
+from valetkey.cli.show import facts, out, out_json, table
 from valetkey.errors import InvalidInput
 from valetkey.values import shown_path
 
@@ -84,6 +84,11 @@ def show_report(report: Report, *, as_json: bool) -> None:
             "to": report.last and f"{report.last:%Y-%m-%d %H:%M:%S} UTC",
         }
     )
+    counted = f"{report.lines} lines of {len(report.chains)} writers"
+    if report.findings:
+        out(f"the log does not hold: {len(report.findings)} broken places; {counted} hold")
+    else:
+        out(f"the log holds: {counted}")
 
 
 def _when(finding: Finding) -> str:

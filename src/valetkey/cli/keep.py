@@ -15,8 +15,10 @@ import msgspec
 
 from valetkey.cli.base import Command, Session
 from valetkey.cli.dumps import forbid_core_dumps
+from valetkey.cli.exits import UNEXPECTED, WAIT
 from valetkey.cli.logs import log_to_stderr
 from valetkey.cli.show import clean, out, say
+from valetkey.errors import ValetkeyError
 
 if TYPE_CHECKING:
     from valetkey.vault.pace import Kept, Tally
@@ -33,6 +35,9 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
 
     It runs until Ctrl-C or SIGTERM and then finishes what is under way. Any number may run on one vault; they share
     the work. `valetkey serve` does the same beside serving. With --audit-log - its own words go to standard error.
+
+    With --once the exit code says whether all went well: 6 if what failed is temporary and time will mend it, else the
+    smallest code of what failed (4: a person is needed; 5: the provider refuses).
     """
     forbid_core_dumps()
     log_to_stderr()
@@ -41,7 +46,11 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
         if not once and not session.json:
             say(f"keeping {sum(vault.states().values())} connections fresh; Ctrl-C ends it")
 
+        failures: set[int] = set()
+
         def report(kept: Kept) -> None:
+            if kept.error is not None:
+                failures.add(kept.error.exit_code if isinstance(kept.error, ValetkeyError) else UNEXPECTED)
             try:
                 show(_json_line(kept) if session.json else _line(kept))
             except BrokenPipeError:
@@ -50,6 +59,8 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
         tally = vault.keep(stop, once=once, concurrency=concurrency, report=report)
     if not session.json:
         say(_summary(tally))
+    if once and failures:
+        raise click.exceptions.Exit(min(failures - {WAIT}, default=WAIT))
 
 
 @contextmanager

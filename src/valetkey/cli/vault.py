@@ -242,6 +242,7 @@ def check(session: Session) -> None:
     say("the keyring, which is a record too, is under the vault's own key")
     for seen in found.seen:
         say(f"others can read it: {seen}")
+    out(f"the vault holds: all {found.records} records open; its audit log is for `valetkey audit verify`")
     if found.reseal == "running":
         say("a reseal ended early; `valetkey vault reseal` goes on with it")
     elif found.keys and (datetime.now(UTC) - found.keys[-1].made_at).days >= OLD_DAYS:

@@ -22,12 +22,16 @@ REST_MOST: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Be one thing that was done: renewed, failed, told, (un)delivered, (un)published, stuck or surveyed."""
+    """Be one thing that was done: renewed, failed, told, (un)delivered, (un)published, stuck or surveyed.
+
+    `error` is what went wrong with it, where something did: nothing was renewed, or it was not published.
+    """
 
     at: datetime
     what: str
     subject: str
     detail: str = ""
+    error: BaseException | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)

@@ -247,7 +247,7 @@ class Refresher:
         said = refusal.code if isinstance(refusal, ValetkeyError) else type(refusal).__name__
         level = logging.DEBUG if self._shunned[name] > 1 or isinstance(refusal, UsageError) else logging.WARNING
         _log.log(level, "%s cannot be worked on: %s", name, said)
-        self._tell("stuck", name.removeprefix(names.CONNECTIONS), said)
+        self._tell("stuck", name.removeprefix(names.CONNECTIONS), said, refusal)
 
     def _rest(self) -> None:
         """Sleep until something lands, may start, or is to be looked for; wake often enough to notice a stop."""
@@ -286,7 +286,7 @@ class Refresher:
         self._world.reserve()
         tended = run(tend(self._desk, name), self._world)
         if tended.became in {"renewed", "failed"}:
-            self._tell(tended.became, name, tended.error.code if tended.error is not None else "")
+            self._tell(tended.became, name, tended.error.code if tended.error is not None else "", tended.error)
         if tended.news:
             self._tell("told", name, tended.news)
         if tended.became == "renewed":
@@ -311,7 +311,7 @@ class Refresher:
         try:
             writing = self._publisher.write(record)
         except ProviderError as refusal:
-            self._tell("unpublished", record.removeprefix(names.PUBLISHED).rpartition("/")[0], refusal.code)
+            self._tell("unpublished", record.removeprefix(names.PUBLISHED).rpartition("/")[0], refusal.code, refusal)
             return
         if writing is not None:
             what = "published" if writing.text else "unpublished"
@@ -347,8 +347,8 @@ class Refresher:
         run(end_survey(self._desk, version), self._world)
         self._tell("surveyed", "all connections", f"{put} forecasts told")
 
-    def _tell(self, what: str, subject: str, detail: str = "") -> None:
+    def _tell(self, what: str, subject: str, detail: str = "", error: BaseException | None = None) -> None:
         with self._landed:
             self.tally.counts[what] += 1
             if self._report is not None:
-                self._report(Kept(self._world.clock(), what, subject, detail))
+                self._report(Kept(self._world.clock(), what, subject, detail, error))
