@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from valetkey.errors import InvalidInput
+from valetkey.installing import to_upgrade
 from valetkey.transport.sync import Transport
 from valetkey.values import Secret
 from valetkey.vault.akeeper import AsyncKeeper
@@ -241,5 +242,5 @@ def _needed(package: str) -> Iterator[None]:
         raise InvalidInput(
             f"{package} is not installed, or too old",
             cause="valetkey puts tokens on the requests of the HTTP client you use, and brings none along",
-            fix=f"pip install --upgrade {package}",
+            fix=to_upgrade(package),
         ) from None

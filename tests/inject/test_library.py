@@ -9,6 +9,7 @@ import pytest
 
 import valetkey
 from valetkey.errors import InvalidInput
+from valetkey.installing import to_upgrade
 
 CLIENTS = ("httpx", "requests", "aiohttp")
 COME_WITH = {"httpx": ("httpcore",), "requests": ("urllib3",)}
@@ -44,7 +45,7 @@ def test_a_client_that_is_missing_is_named_with_what_to_install(vault, monkeypat
         monkeypatch.setitem(sys.modules, gone, None)  # importing it now raises ModuleNotFoundError
     with pytest.raises(InvalidInput) as missing:
         getattr(vault, method)("google/alice")
-    assert (package in str(missing.value), missing.value.fix) == (True, f"pip install --upgrade {package}")
+    assert (package in str(missing.value), missing.value.fix) == (True, to_upgrade(package))
 
 
 def test_a_client_that_is_there_but_broken_is_not_called_missing(vault, monkeypatch):

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from valetkey.errors import InsecureUrl, InvalidInput, ManagerRefused, ManagerUnavailable
+from valetkey.installing import to_add
 from valetkey.managers.aws import Aws, Settings
 
 pytestmark = pytest.mark.network
@@ -148,4 +149,4 @@ def test_without_the_library_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(InvalidInput) as caught:
         Aws().ask("secretsmanager", read("google"), "read google")
-    assert caught.value.fix == "pip install 'valetkey[aws]'"
+    assert caught.value.fix == to_add("aws")

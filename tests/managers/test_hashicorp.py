@@ -13,6 +13,7 @@ import urllib3
 
 from hashicorp import VaultServer
 from valetkey.errors import InsecureUrl, InvalidInput, ManagerRefused, ManagerUnavailable
+from valetkey.installing import to_add
 from valetkey.managers.hashicorp import HashiCorp, Settings, _no_redirect
 from valetkey.values import Secret
 
@@ -289,7 +290,7 @@ def test_without_the_library_the_error_says_how_to_get_it(filled, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hvac", None)
     with pytest.raises(InvalidInput) as caught:
         HashiCorp(approle(filled)).ask(read("kv/google"), "read")
-    assert caught.value.fix == "pip install 'valetkey[hashicorp]'"
+    assert caught.value.fix == to_add("hashicorp")
 
 
 def test_no_log_of_any_library_holds_a_secret(filled, canary, caplog):

@@ -18,6 +18,7 @@ from postgreskit import Between, named
 from valetkey.audit.line import Line
 from valetkey.effects import Event
 from valetkey.errors import InvalidInput, StoreUnavailable, ValetkeyError, VaultMissing, VaultUnreadable
+from valetkey.installing import to_add
 from valetkey.values import Entry
 from valetkey.vault.places import Place, holds_password, spoken
 from valetkey.vault.stores import postgres as module
@@ -457,7 +458,7 @@ def test_without_the_driver_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg_pool", None)
     with pytest.raises(InvalidInput) as refused:
         PostgresStore.open("postgresql://db.test/x", create=True)
-    assert refused.value.fix == "pip install 'valetkey[postgres]'"
+    assert refused.value.fix == to_add("postgres")
 
 
 def test_a_database_that_is_not_there_is_said_to_be(postgres):

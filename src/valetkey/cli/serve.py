@@ -20,6 +20,7 @@ from valetkey.cli.dumps import forbid_core_dumps
 from valetkey.cli.logs import log_to_stderr
 from valetkey.cli.show import clean, facts, out, out_json, say
 from valetkey.errors import InsecureUrl, InvalidInput
+from valetkey.installing import to_add
 from valetkey.values import is_loopback, secure_url
 
 if TYPE_CHECKING:
@@ -92,9 +93,7 @@ def serve(session: Session, asked: Asked) -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in SERVER_PACKAGES:
             raise
-        raise InvalidInput(
-            f"the server needs {missing.name}, which is not installed", fix="pip install 'valetkey[server]'"
-        ) from None
+        raise InvalidInput(f"the server needs {missing.name}, which is not installed", fix=to_add("server")) from None
     from valetkey.library import AsyncVault
     from valetkey.vault.places import Place
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 from valetkey.errors import Fact, InvalidInput, ValetkeyError
+from valetkey.installing import to_add
 from valetkey.managers.failures import refused, unavailable
 from valetkey.managers.quiet import asking, hush
 from valetkey.values import secure_url
@@ -24,8 +25,6 @@ CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 5.0
 ATTEMPTS: Final = 2
 """Of boto's own: what fails twice is weather, which the schedule tries again later and with growing pauses."""
-
-_EXTRA: Final = "pip install 'valetkey[aws]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class Aws:
             import boto3  # late: an extra, and costs to import
             from botocore.config import Config
         except ImportError:
-            raise InvalidInput("AWS needs the library boto3, which is not installed", fix=_EXTRA) from None
+            raise InvalidInput("AWS needs the library boto3, which is not installed", fix=to_add("aws")) from None
         retries: Any = {"mode": "standard", "total_max_attempts": ATTEMPTS}
         hush()
         config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)

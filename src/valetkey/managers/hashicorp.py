@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from valetkey.errors import Fact, InvalidInput, ValetkeyError
+from valetkey.installing import to_add
 from valetkey.managers.failures import refused, unavailable
 from valetkey.managers.quiet import HTTP, mask_logs
 from valetkey.values import Secret, Unpicklable, secure_url
@@ -39,8 +40,6 @@ SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/tok
 """Where Kubernetes puts the token of a pod's service account; it is replaced there before it expires."""
 
 CREDENTIAL_MOST: Final = 64 * 1024
-
-_EXTRA: Final = "pip install 'valetkey[hashicorp]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +272,9 @@ def _client(settings: Settings) -> hvac.Client:
         import hvac  # late: an extra, and costs to import
         import requests
     except ImportError:
-        raise InvalidInput("a HashiCorp Vault needs the library hvac, which is not installed", fix=_EXTRA) from None
+        raise InvalidInput(
+            "a HashiCorp Vault needs the library hvac, which is not installed", fix=to_add("hashicorp")
+        ) from None
     mask_logs(*HTTP)
     session = requests.Session()
     session.auth = _no_netrc

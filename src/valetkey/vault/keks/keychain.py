@@ -9,6 +9,7 @@ import os
 from typing import Any, Final
 
 from valetkey.errors import InvalidInput, KeyMissing, StoreUnavailable
+from valetkey.installing import to_add
 from valetkey.vault.keks.kinds import KeychainKind, written
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.seal import KEY_BYTES
@@ -48,8 +49,9 @@ def _asked(verb: str, kind: KeychainKind, *more: str) -> str | None:
     try:
         import keyring  # late: an extra, and costs to import
     except ImportError:
-        fix = "pip install 'valetkey[keychain]'"
-        raise InvalidInput("the keychain needs the library keyring, which is not installed", fix=fix) from None
+        raise InvalidInput(
+            "the keychain needs the library keyring, which is not installed", fix=to_add("keychain")
+        ) from None
     backend: Any = keyring.get_keyring()
     if backend.priority < 1:  # what keyring calls not recommended: none at all, or a plain file
         raise InvalidInput(

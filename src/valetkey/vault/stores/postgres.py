@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultError
+from valetkey.installing import to_add
 from valetkey.values import Entry
 from valetkey.vault.stores.ledger import SqlLedger, Words
 from valetkey.vault.stores.postgres_schema import SLOTS, prepare
@@ -255,8 +256,7 @@ def import_psycopg() -> None:
         import psycopg_pool  # noqa: F401  # asked for its presence
     except ImportError:
         raise InvalidInput(
-            "a vault in PostgreSQL needs the driver psycopg, which is not installed",
-            fix="pip install 'valetkey[postgres]'",
+            "a vault in PostgreSQL needs the driver psycopg, which is not installed", fix=to_add("postgres")
         ) from None
 
 
