@@ -11,6 +11,7 @@ import click
 from valetkey.cli import ask
 from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session, hosts_to_bind, pairs
+from valetkey.cli.completing import complete_apps
 from valetkey.cli.provider import complete_keys
 from valetkey.cli.redirect import DEFAULT, listening_place
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
@@ -311,7 +312,7 @@ def list_(session: Session) -> None:
 
 
 @app.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.pass_obj
 def show(session: Session, *, name: str) -> None:
     """Show an app; its secret is never shown."""
@@ -348,7 +349,7 @@ app.add_command(secret)
 
 
 @app.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.pass_obj
 def rm(session: Session, *, name: str) -> None:
     """Forget an app; its connections must be removed first."""

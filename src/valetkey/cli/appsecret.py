@@ -10,6 +10,7 @@ import click
 
 from valetkey.cli import ask
 from valetkey.cli.base import FormCommand, Group, Session
+from valetkey.cli.completing import complete_apps, complete_connections
 from valetkey.cli.show import clean, facts, moment, out, out_json, say
 from valetkey.errors import InvalidInput
 
@@ -44,7 +45,7 @@ class NewGiven:
 
 
 @secret.command(cls=FormCommand, form=NewGiven)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.option("--secret-stdin", is_flag=True, help="Read the new secret from standard input; else it is asked for.")
 @click.option("--secret-ref", default="", metavar="REF", help="Where the new secret is kept: vault:PATH#FIELD, …")
 @click.option("--private-key", metavar="FILE", help="A new private key in PEM, or the JSON file of a service account.")
@@ -92,8 +93,8 @@ def _utc(day: datetime | None) -> datetime | None:
 
 
 @secret.command()
-@click.argument("name")
-@click.argument("connection")
+@click.argument("name", shell_complete=complete_apps)
+@click.argument("connection", shell_complete=complete_connections)
 @click.pass_obj
 def trial(session: Session, *, name: str, connection: str) -> None:
     """Renew CONNECTION with the staged secret of app NAME; if the provider refuses it, nothing has changed."""
@@ -104,7 +105,7 @@ def trial(session: Session, *, name: str, connection: str) -> None:
 
 
 @secret.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.option("--untried", is_flag=True, help="Although it was not tried on a connection.")
 @click.option("--old-ends", type=_DAY, metavar="DATE", help="The day the provider ends the one in use until now.")
 @click.pass_obj
@@ -117,7 +118,7 @@ def promote(session: Session, *, name: str, untried: bool, old_ends: datetime | 
 
 
 @secret.command("roll-back")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.pass_obj
 def roll_back(session: Session, *, name: str) -> None:
     """Use the previous secret of app NAME again; the one in use until now is staged."""
@@ -127,7 +128,7 @@ def roll_back(session: Session, *, name: str) -> None:
 
 
 @secret.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.pass_obj
 def forget(session: Session, *, name: str) -> None:
     """Drop the secret of app NAME that is not in use, staged or previous."""
@@ -137,7 +138,7 @@ def forget(session: Session, *, name: str) -> None:
 
 
 @secret.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_apps)
 @click.pass_obj
 def show(session: Session, *, name: str) -> None:
     """Show which secrets app NAME has: fingerprints, states and dates, never a secret."""

@@ -9,6 +9,7 @@ import click
 from valetkey.cli.auditlines import Wanted, prune_moment, show_lines, show_next
 from valetkey.cli.auditproof import by_public_key, export_of, readable, show_report
 from valetkey.cli.base import FormCommand, Group, Session
+from valetkey.cli.completing import complete_apps, complete_connections
 from valetkey.cli.show import out_bytes, out_json, say
 from valetkey.errors import InvalidInput
 
@@ -44,8 +45,16 @@ def tail(session: Session, *, lines: int, follow: bool) -> None:
 
 
 @audit.command(cls=FormCommand, form=Wanted)
-@click.option("--subject", default="", metavar="NAME", help="Of this connection, app, listener or issuer.")
-@click.option("--app", default="", metavar="NAME", help="Of this app and of all its connections.")
+@click.option(
+    "--subject",
+    default="",
+    metavar="NAME",
+    shell_complete=complete_connections,
+    help="Of this connection, app, listener or issuer.",
+)
+@click.option(
+    "--app", default="", metavar="NAME", shell_complete=complete_apps, help="Of this app and of all its connections."
+)
 @click.option("--kind", default="", metavar="KIND", help="Of this kind; `refresh.` with its dot is all that begin so.")
 @click.option("--outcome", default="", metavar="WORD", help="With this outcome: ok, failed, refused, unknown.")
 @click.option("--actor", default="", metavar="WHO", help="By this actor, such as cli:alice or api:billing.")

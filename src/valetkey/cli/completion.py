@@ -13,7 +13,8 @@ from valetkey.cli.show import out
 def completion(*, shell: str) -> None:
     """Print the completion script for a shell.
 
-    It completes `valetkey` and `vk`.
+    It completes `valetkey` and `vk`: commands, options, providers, and names of apps and connections, which are read
+    without the vault's key, where the vault is a file.
 
     \b
     bash:  eval "$(valetkey completion bash)"       in ~/.bashrc

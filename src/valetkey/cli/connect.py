@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import click
 
 from valetkey.cli.base import FormCommand, Session, hosts_to_bind, pairs
+from valetkey.cli.completing import complete_new_connections
 from valetkey.cli.exits import interrupted
 from valetkey.cli.show import clean, moment, out, out_json, say
 from valetkey.errors import InvalidInput, NotFound
@@ -56,7 +57,7 @@ class Asked:
 
 
 @click.command(cls=FormCommand, form=Asked)
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_new_connections)
 @click.option("--scope", "scopes", multiple=True, help="Ask for these scopes (repeat, or separate by blanks).")
 @click.option("--no-browser", is_flag=True, help="Show the address; paste where the browser ended on standard input.")
 @click.option("--device", is_flag=True, help="Show a code to type on another machine.")

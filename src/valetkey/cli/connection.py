@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from valetkey.cli.base import Group, Session
+from valetkey.cli.completing import complete_apps, complete_connections
 from valetkey.cli.show import clean, distance, facts, moment, out, out_json, say, table
 from valetkey.errors import NotFound, ProviderError
 
@@ -23,7 +24,7 @@ def connection() -> None:
 
 
 @connection.command("list")
-@click.argument("app", required=False, default="")
+@click.argument("app", required=False, default="", shell_complete=complete_apps)
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 @click.option("--count", is_flag=True, help="Only how many there are in each state; opens none of them.")
 @click.pass_obj
@@ -63,7 +64,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 @connection.command()
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.pass_obj
 def show(session: Session, *, name: str) -> None:
     """Show a connection: state, scopes, times, hosts, and what went wrong last."""
@@ -120,7 +121,7 @@ def _show_outlook(info: ConnectionInfo) -> None:
 
 
 @connection.command()
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.pass_obj
 def refresh(session: Session, *, name: str) -> None:
     """Renew a connection's token now, whether it is time or not."""
@@ -143,7 +144,7 @@ ENDED: Final = {
 
 
 @connection.command()
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.option("--force", is_flag=True, help="Forget it even if the provider cannot be told.")
 @click.pass_obj
 def rm(session: Session, *, name: str, force: bool) -> None:

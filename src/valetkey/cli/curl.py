@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from valetkey.cli.base import AfterDashes, Session, behind
+from valetkey.cli.completing import complete_connections
 from valetkey.cli.show import clean, say
 from valetkey.errors import InvalidInput
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=AfterDashes, tail="URL [CURL ARGUMENTS]...")
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.pass_context
 def curl(context: click.Context, *, name: str) -> None:
     """Run curl with a connection's token on the request.

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from valetkey.cli.base import AfterDashes, Session, behind
+from valetkey.cli.completing import complete_connections
 from valetkey.errors import InvalidInput
 
 VARIABLE: Final = "VALETKEY_TOKEN"
@@ -21,7 +22,7 @@ NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @click.command("exec", cls=AfterDashes, tail="PROGRAM [ARGUMENT]...")
-@click.argument("names", nargs=-1, metavar="[APP/LABEL]...")
+@click.argument("names", nargs=-1, metavar="[APP/LABEL]...", shell_complete=complete_connections)
 @click.option("--env", "variables", multiple=True, metavar="VAR[=APP/LABEL]", help="The variable for a connection.")
 @click.option("--fd", type=click.IntRange(3, 255), help="Hand the token over on this file descriptor instead.")
 @click.pass_context

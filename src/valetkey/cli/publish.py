@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from valetkey.cli.base import Group, Session
+from valetkey.cli.completing import complete_connections
 from valetkey.cli.show import clean, moment, out, out_json, say, table
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def publish() -> None:
 
 
 @publish.command()
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.argument("target")
 @click.option(
     "--form", type=click.Choice(["json", "token"]), default="json", show_default=True, help="What is written."
@@ -56,7 +57,7 @@ def list_(session: Session) -> None:
 
 
 @publish.command()
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.argument("target")
 @click.option("--leave", is_flag=True, help="Leave what stands there.")
 @click.pass_obj
@@ -74,7 +75,7 @@ def rm(session: Session, *, name: str, target: str, leave: bool) -> None:
 
 
 @publish.command()
-@click.argument("name", metavar="[APP/LABEL]", default="")
+@click.argument("name", metavar="[APP/LABEL]", default="", shell_complete=complete_connections)
 @click.pass_obj
 def now(session: Session, *, name: str) -> None:
     """Write every publication now, or those of one connection; also what stands there already."""

@@ -29,9 +29,7 @@ def run(argv: list[str]) -> int:
     """
     for variable, program in PROGRAMS.items():
         if os.environ.get(variable):
-            from click.shell_completion import shell_complete
-
-            return shell_complete(root, {"obj": Session()}, program, variable, os.environ[variable])
+            return _complete(program, variable)
     _write_what_can_be_written()
     session = Session()
     try:
@@ -49,6 +47,15 @@ def run(argv: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  # the last place where an error can be put into words
         return failed(error, as_json=session.json or wants_json(argv))
     return 0
+
+
+def _complete(program: str, variable: str) -> int:
+    """Answer a shell; it shows what is said at a Tab among a person's words, so whatever is wrong says nothing."""
+    from click.shell_completion import shell_complete
+
+    with contextlib.suppress(Exception):
+        return shell_complete(root, {"obj": Session()}, program, variable, os.environ[variable])
+    return 1
 
 
 def _write_what_can_be_written() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from valetkey.cli.base import Command, Session
+from valetkey.cli.completing import complete_connections
 from valetkey.cli.show import out, out_json
 from valetkey.values import Scopes
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="APP/LABEL")
+@click.argument("name", metavar="APP/LABEL", shell_complete=complete_connections)
 @click.option("--scope", "scopes", multiple=True, help="Demand these scopes (repeat, or separate by blanks).")
 @click.option("--resource", default="", metavar="URL", help="The token for this API, of several behind one grant.")
 @click.option("--audience", default="", help="The same, where the provider calls it so (Auth0).")

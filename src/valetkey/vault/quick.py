@@ -28,9 +28,7 @@ def quick_token(connection: str, vault: str, key_file: str) -> str | None:
     if "://" in vault:
         return None  # a database: reaching it takes longer than what this way saves
     try:
-        path = os.path.abspath(vault).replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # noqa: PTH100  # as above
-        uri = f"file:{path}?mode=ro"
-        store = sqlite3.connect(uri, uri=True, isolation_level=None)
+        store = read_only(vault)
         try:
             boxes = dict(store.execute(_LOAD, (record,)).fetchall())
         finally:
@@ -45,6 +43,12 @@ def quick_token(connection: str, vault: str, key_file: str) -> str | None:
         return token if token and hand_out(vault, sealer, connection, token, moment) else None
     except (sqlite3.Error, OSError, ValetkeyError, ValueError):
         return None
+
+
+def read_only(vault: str, wait_seconds: float = 5.0) -> sqlite3.Connection:
+    """Open a vault file to read it; raises sqlite3.Error. Nothing is made where there is none."""
+    path = os.path.abspath(vault).replace("%", "%25").replace("?", "%3f").replace("#", "%23")  # noqa: PTH100  # as above
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=wait_seconds)
 
 
 def places() -> tuple[str, str]:

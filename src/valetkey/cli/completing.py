@@ -1,0 +1,35 @@
+"""What a shell may complete to: names of apps and connections of the vault that the line names.
+
+What may not be here: the script for the shell (completion.py), and anything that fails or is said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+def complete_apps(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the apps whose names begin so."""
+    return _names(context, "app/", begun)
+
+
+def complete_connections(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Return the connections whose names begin so; none behind the dashes, where another program's words stand."""
+    from valetkey.cli.base import BEHIND
+
+    return [] if BEHIND in context.meta else _names(context, "connection/", begun)
+
+
+def complete_new_connections(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """Return connections, which may be renewed, and apps with a slash behind, for what is to be connected."""
+    return [*(f"{app}/" for app in complete_apps(context, parameter, begun)), *_names(context, "connection/", begun)]
+
+
+def _names(context: click.Context, prefix: str, begun: str) -> list[str]:
+    from valetkey.vault.glance import names_in
+    from valetkey.vault.quick import places
+
+    session: Any = context.find_root().obj
+    return names_in(getattr(session, "vault", None) or places()[0], prefix, begun)
