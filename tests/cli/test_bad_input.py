@@ -169,6 +169,29 @@ def test_what_was_perhaps_meant_is_named_where_no_vault_is(inside, home, tmp_pat
     assert (far["cause"], f"did you mean {usual}?" in far["fix"]) == ("VALETKEY_VAULT names this file", True)
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "meant"),
+    [
+        (["app", "show", "acne"], 3, "did you mean acme?"),
+        (["app", "rm", "acne"], 3, "did you mean acme?"),
+        (["connect", "acne/me"], 3, "did you mean acme?"),
+        (["connection", "list", "acne"], 3, "did you mean acme?"),
+        (["connection", "list", "acne", "--count"], 3, "did you mean acme?"),
+        (["app", "add", "gogle", "--client-id", "me"], 2, "did you mean google"),
+        (["app", "add", "mine", "gogle", "--client-id", "me"], 3, "did you mean google"),
+        (["app", "show", "zzzzzz"], 3, "`valetkey app list` shows them"),  # like none
+    ],
+)
+def test_a_name_that_is_nearly_one_is_named(inside, mistakes, words, code, meant):
+    done = inside(*words, "--vault", mistakes["vault"], "--json")
+    assert (done.code, done.error["fix"].startswith(meant)) == (code, True), done.err
+
+
+def test_an_app_without_connections_is_none_that_is_not_there(inside, mistakes):
+    done = inside("connection", "list", "acme", "--vault", mistakes["vault"], "--json")
+    assert (done.code, done.json) == (0, [])
+
+
 def test_an_error_of_valetkey_itself_shows_its_type_and_nothing_else(inside, monkeypatch):
     secret = "a-secret-in-a-library's-message"
 

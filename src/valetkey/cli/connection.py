@@ -31,8 +31,10 @@ def connection() -> None:
 def list_(session: Session, *, app: str, state: str | None, count: bool) -> None:
     """List connections, all or those of one app."""
     with session.open() as vault:
+        if app and not vault.states(app):
+            vault.app(app)  # raises NotFound: a mistyped name is no app without connections
         if count:
-            _show_counts(session, vault.states())
+            _show_counts(session, vault.states(app))
             return
         found = [info for info in vault.connections(app) if state in {None, info.state}]
     if session.json:
@@ -153,7 +155,8 @@ def rm(session: Session, *, name: str, force: bool) -> None:
         try:
             outcome = vault.disconnect(name, force=force)
         except NotFound as refusal:
-            raise NotFound(refusal.message, fix="`valetkey connection list` shows those there are") from None
+            names_only, _, _ = refusal.fix.partition("; ")  # who ends it does not want to make it
+            raise NotFound(refusal.message, fix=names_only) from None
         except ProviderError as refusal:
             aside = f"`valetkey connection rm {name} --force` forgets it here, whatever the provider says"
             refusal.fix = f"{refusal.fix}; {aside}" if refusal.fix else aside

@@ -43,15 +43,17 @@ def described(
 
 
 def _guessed(name: str, urls: dict[str, str]) -> str:
-    from valetkey.providers import keys
+    from valetkey.providers import keys, near
 
     if name in keys():
         return name
     if urls:
         return "generic"
+    alike = near(name)
     raise InvalidInput(
         f"which provider is {name[:80]!r} for?",
-        fix=f"`valetkey app add {name[:80]} PROVIDER` (`valetkey provider list` shows them), or --issuer URL, "
+        fix=(f"did you mean {' or '.join(alike)}? " if alike else "")
+        + f"`valetkey app add {name[:80]} PROVIDER` (`valetkey provider list` shows them), or --issuer URL, "
         "or --token-url and --authorize-url",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valetkey.providers.loader import filled, keys, load, overridden, read
+from valetkey.providers.loader import filled, keys, load, near, overridden, read
 from valetkey.providers.schema import Provider
 
-__all__ = ["Provider", "filled", "keys", "load", "overridden", "read"]
+__all__ = ["Provider", "filled", "keys", "load", "near", "overridden", "read"]

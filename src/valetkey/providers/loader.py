@@ -49,10 +49,10 @@ def load(key: str, folders: Sequence[Path] = ()) -> Provider:
         built_in = _built_in(key)
         if built_in is not None:
             return built_in
-    near = _near(key, folders)
+    alike = near(key, folders)
     raise NotFound(
         f"there is no provider {key[:60]!r}",
-        fix=(f"did you mean {' or '.join(near)}? " if near else "")
+        fix=(f"did you mean {' or '.join(alike)}? " if alike else "")
         + "`valetkey provider list` shows all; for any other server take `generic` and give its URLs",
     )
 
@@ -150,10 +150,11 @@ def _named(key: str, provider: Provider, where: str) -> Provider:
     return provider
 
 
-def _near(key: str, folders: Sequence[Path]) -> list[str]:
+def near(key: str, folders: Sequence[Path] = ()) -> list[str]:
+    """Return at most three keys of providers that are written or called like this."""
     from difflib import get_close_matches  # late: only who mistypes needs it
 
     wanted = key.lower()
-    near = get_close_matches(wanted, keys(folders), n=3, cutoff=0.6)
+    alike = get_close_matches(wanted, keys(folders), n=3, cutoff=0.6)
     named = [name for name in keys() if len(wanted) > 2 and wanted in load(name).name.lower()]
-    return list(dict.fromkeys([*near, *named]))[:3]
+    return list(dict.fromkeys([*alike, *named]))[:3]

@@ -5,7 +5,7 @@ A Desk holds no connection to anything: it turns entries into records and record
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -23,6 +23,7 @@ from valetkey.providers.schema import Provider
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
 from valetkey.vault.layout import head_of
+from valetkey.vault.near import meant, no_names
 from valetkey.vault.records import PERSON_GRANTS, App, Connection, Pending, from_bytes, owner_of, to_bytes
 from valetkey.vault.seal import Sealer
 
@@ -55,14 +56,17 @@ class Desk:
 
     sealer: Sealer
     catalogue: Callable[[str], Provider] = loader.load
+    near: Callable[[str], Sequence[str]] = no_names
+    """What finds names like that of a record that is not there."""
 
     def app(self, name: str, entry: Entry | None) -> App:
         """Open an app's record; raises NotFound."""
+        record = names.app_record(name)
         if entry is None:
             raise NotFound(
-                f"there is no app called {name}", fix="`valetkey app list` shows them; `valetkey app add` makes one"
+                f"there is no app called {name}",
+                fix=f"{meant(self.near(record))}`valetkey app list` shows them; `valetkey app add` makes one",
             )
-        record = names.app_record(name)
         return from_bytes(App, record, self.sealer.open(record, entry.box))
 
     def connection(self, name: str, entry: Entry | None) -> Connection:
@@ -71,7 +75,8 @@ class Desk:
         if entry is None:
             raise NotFound(
                 f"there is no connection called {name}",
-                fix=f"connect it with `valetkey connect {name}`; `valetkey connection list` shows those there are",
+                fix=f"{meant(self.near(record))}`valetkey connection list` shows those there are; "
+                f"`valetkey connect {name}` makes this one",
             )
         return from_bytes(Connection, record, self.sealer.open(record, entry.box))
 

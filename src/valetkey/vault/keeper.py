@@ -198,8 +198,7 @@ class Keeper:
 
     def connections(self, app: str = "") -> Iterator[ConnectionInfo]:
         """Give all connections, or those of one app, in the order of their names."""
-        prefix = f"{names.CONNECTIONS}{names.app_name(app)}/" if app else names.CONNECTIONS
-        for record in self._names(prefix):
+        for record in self._names(_of(app)):
             name = record.removeprefix(names.CONNECTIONS)
             try:
                 yield self.connection(name)
@@ -208,9 +207,9 @@ class Keeper:
             except (VaultDamaged, VaultUnreadable) as damage:
                 yield damaged_info(name, damage)  # one record that does not open hides none of the others
 
-    def states(self) -> dict[str, int]:
-        """Return how many connections there are in each state, without opening one."""
-        return self._world.store.count(names.CONNECTIONS)
+    def states(self, app: str = "") -> dict[str, int]:
+        """Return how many connections there are in each state, of all or of one app, without opening one."""
+        return self._world.store.count(_of(app))
 
     def events(self, limit: int = 50) -> list[Line]:
         """Return the last lines of the audit log, oldest first."""
@@ -242,8 +241,7 @@ class Keeper:
 
     def remove_app(self, name: str) -> None:
         """Forget an app; raises InvalidInput while connections need it."""
-        prefix = f"{names.CONNECTIONS}{names.app_name(name)}/"
-        needed = self._world.store.names(prefix, "", 1)
+        needed = self._world.store.names(_of(name), "", 1)
         if needed:
             example = needed[0].removeprefix(names.CONNECTIONS)
             raise InvalidInput(
@@ -383,3 +381,8 @@ class Keeper:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._world.store!r}>"
+
+
+def _of(app: str) -> str:
+    """Return how the names of an app's connections begin, or of all connections; raises InvalidInput."""
+    return f"{names.CONNECTIONS}{names.app_name(app)}/" if app else names.CONNECTIONS
