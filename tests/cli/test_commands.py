@@ -139,6 +139,15 @@ def test_providers_are_listed_and_shown_with_their_sources(inside):
     assert inside("provider", "show", "google", "--json").json["refresh"]["idle_days"] == 180
 
 
+def test_the_sandbox_is_shown_and_said_to_describe_itself(inside):
+    shown = inside("provider", "show", "sandbox")
+    assert (shown.code, "--client-id sandbox-cli --public" in shown.out, "sandbox-web.secret" in shown.out) == (0, 1, 1)
+    assert inside("provider", "show", "sandbox", "--json").json["endpoints"]["issuer"] == "http://127.0.0.1:8401"
+    for words in (("mine", "sandbox"), ("sandbox",)):
+        refused = inside("app", "add", *words, "--client-id", "sandbox-cli", "--public", "--json")
+        assert (refused.code, "--issuer http://127.0.0.1:8401" in refused.error["fix"]) == (3, True)
+
+
 # ── start-up ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -94,7 +94,7 @@ def to_type(said: str) -> list[str]:
 def test_what_a_try_tells_you_to_type_works(served, valetkey, tmp_path, browser):
     running = served("--try", *ANY_PORTS, last="The sandbox is")
     lines = to_type(running.said)
-    assert len(lines) == 5, running.said
+    assert len(lines) == 6, running.said
     typed = subprocess.run(
         ["sh", "-e"],
         input="\n".join(lines),
@@ -115,7 +115,26 @@ def test_what_a_try_tells_you_to_type_works(served, valetkey, tmp_path, browser)
     page = entered(running.url, key=key.read_text()).text
     assert "2 active" in page
     assert "sandbox/alice" in page
+    own = valetkey("connect", "mine/bob", "--vault", str(tmp_path / ".valetkey" / "vault.db"))
+    assert "mine/bob: connected" in own.out, own.err
     assert running.end(signal.SIGINT)[0] == 0
+
+
+def test_the_sandboxs_secrets_lie_in_files_of_their_owner_and_end_with_it(served, tmp_path):
+    running = served("--try", *ANY_PORTS, "--json")
+    folder = tmp_path / ".valetkey"
+    assert running.json["sandbox_secrets"] == str(folder)
+    files = [folder / "sandbox-web.secret", folder / "sandbox-machine.secret"]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600] or os.name != "posix"
+    told = {"grant_type": "client_credentials", "client_id": "sandbox-machine"}
+    answers = [
+        httpx.post(f"{running.json['sandbox']}/token", data={**told, "client_secret": secret}, trust_env=False)
+        for secret in (files[1].read_text().strip(), files[0].read_text().strip())
+    ]
+    assert [answer.status_code for answer in answers] == [200, 401]
+    assert not any(file.read_text().strip() in running.said for file in files)
+    assert running.end()[0] == 0
+    assert not any(file.exists() for file in files)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")

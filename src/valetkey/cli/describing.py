@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from valetkey.errors import InvalidInput, ProviderError, Weather
+from valetkey.cli.trial import USUAL_SANDBOX
+from valetkey.errors import InvalidInput, NotFound, ProviderError, Weather
 from valetkey.values import secure_url
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def described(
 
     if key == "generic" and issuer:
         key = None  # whoever describes itself needs no description by hand
+    if key == "sandbox" or (name == "sandbox" and not (key or urls or issuer)):
+        raise NotFound(
+            "the sandbox is in no catalogue",
+            cause="it describes itself, for as long as it runs",
+            fix=f"--issuer {USUAL_SANDBOX}; `valetkey provider show sandbox` says what its clients are",
+        )
     if key and issuer:
         raise InvalidInput("a provider and --issuer were given", fix="leave one of them out")
     if allow_private and not issuer:

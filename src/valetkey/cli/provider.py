@@ -49,9 +49,7 @@ def list_(session: Session) -> None:
 @click.pass_obj
 def show(session: Session, *, key: str) -> None:
     """Show a provider: every fact with where and when it was read, and the notes."""
-    from valetkey.providers import load
-
-    found = load(key)
+    found = _described(key)
     if session.json:
         out_json(found)
         return
@@ -63,6 +61,17 @@ def show(session: Session, *, key: str) -> None:
     _show_facts(found)
     for note in found.notes:
         out(fold(clean(note), first="  - ", rest="    "))
+
+
+def _described(key: str) -> Provider:
+    """Return a provider of the catalogue, or what is known of the sandbox, which is in none; raises NotFound."""
+    if key == "sandbox":
+        from valetkey.cli.trial import usual_sandbox
+
+        return usual_sandbox()
+    from valetkey.providers import load
+
+    return load(key)
 
 
 def _show_parameters(found: Provider) -> None:

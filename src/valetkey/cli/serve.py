@@ -6,6 +6,7 @@ What may not be here: routes (web/), and imports of the server's packages at sta
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -103,14 +104,16 @@ def serve(session: Session, asked: Asked) -> None:
         listener = stack.enter_context(_listener(asked))
         public_url = _public_url(asked, listener)
         vault = stack.enter_context(_vault(session, given))
-        sandbox = _sandbox(asked, vault, public_url, stack)
+        folder = _folder(place)
+        sandbox = _sandbox(asked, vault, public_url, folder, stack)
         key_file = _operator_key_file(asked, place)
         entry = door.Door(door.operator_key(key_file))
         site = routes.Site(AsyncVault(vault), public_url, entry, sandbox.url if sandbox else "")
         server = serving.server(app.create_app(site), tls=_tls(asked))
         _log(asked)
         with server.capture_signals():  # whoever reads that it serves may stop it in the same moment
-            told = Told(public_url, place.shown, site.sandbox_url, str(key_file))
+            secrets = str(folder.absolute()) if sandbox else ""
+            told = Told(public_url, place.shown, site.sandbox_url, str(key_file), secrets)
             _announce(session, told, trial=asked.try_, link=_link(entry, public_url))
             stack.enter_context(vault.keeping() if asked.keep else nullcontext())
             server.run(sockets=[listener])
@@ -189,14 +192,16 @@ def _vault(session: Session, given: str | Path | None) -> Vault:
     return session.open(create=True, serves=True, given=given, actor="server")
 
 
-def _sandbox(asked: Asked, vault: Vault, public_url: str, stack: ExitStack) -> Sandbox | None:
+def _sandbox(asked: Asked, vault: Vault, public_url: str, folder: Path, stack: ExitStack) -> Sandbox | None:
     if not asked.sandbox and not asked.try_:
         return None
-    from valetkey.cli.trial import register, start_sandbox
+    from valetkey.cli.trial import keep_secrets, register, start_sandbox
 
     sandbox = start_sandbox(asked.sandbox_port, public_url, usual=asked.try_)
     stack.callback(sandbox.stop)
     forgotten = register(sandbox, vault)
+    for file in keep_secrets(sandbox, folder):
+        stack.callback(file.unlink, missing_ok=True)
     if forgotten:
         say(f"forgot {forgotten} connections to the last sandbox, which is gone")
     return sandbox
@@ -208,9 +213,16 @@ def _operator_key_file(asked: Asked, place: Place) -> Path:
         return asked.operator_key_file.expanduser()
     if place.path is not None:
         return place.path.with_suffix(".operator")
+    return _folder(place) / "server.operator"
+
+
+def _folder(place: Place) -> Path:
+    """Return the folder of a vault that is a file, else the user's data folder."""
+    if place.path is not None:
+        return place.path.parent
     from valetkey.vault.quick import data_folder
 
-    return Path(data_folder(), "valetkey", "server.operator")
+    return Path(data_folder(), "valetkey")
 
 
 # ── what is said ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,6 +242,7 @@ class Told:
     vault: str
     sandbox: str
     operator_key_file: str
+    sandbox_secrets: str
 
 
 def _link(entry: Door, public_url: str) -> str:
@@ -254,7 +267,8 @@ def _say_what_runs(session: Session, told: Told, *, trial: bool, link: str) -> N
     elif trial:
         from valetkey.cli.trial import what_to_type
 
-        out(what_to_type(told.sandbox, told.vault, link or f"{told.url}/", told.operator_key_file))
+        way = link or f"{told.url}/", told.operator_key_file
+        out(what_to_type(told.sandbox, told.vault, way, told.sandbox_secrets))
     else:
         out(f"valetkey serves {clean(told.vault)} at {told.url}/")
         facts(
@@ -262,6 +276,7 @@ def _say_what_runs(session: Session, told: Told, *, trial: bool, link: str) -> N
                 "  redirect URI for your apps": f"{told.url}/callback",
                 "  health": f"{told.url}/health",
                 "  sandbox": told.sandbox,
+                "  secrets of its clients": told.sandbox_secrets and f"{told.sandbox_secrets}{os.sep}sandbox-*.secret",
                 "  your way in, once": link,
                 "  operator's key": told.operator_key_file,
             }

@@ -18,10 +18,31 @@ from valetkey.errors import AlreadyExists, InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from valetkey.library import Vault
+    from valetkey.providers.schema import Provider
     from valetkey.testing.sandbox import Sandbox
 
 FOLDER: Final = ".valetkey"
 SANDBOX_PORT: Final = 8401
+USUAL_SANDBOX: Final = f"http://127.0.0.1:{SANDBOX_PORT}"
+
+_REGISTERED: Final = (
+    "Its clients are registered already: sandbox-web (with a secret), sandbox-cli (public) and sandbox-machine (with a "
+    "secret, for client_credentials). Redirect URIs on 127.0.0.1 are theirs with any port, with the path /callback."
+)
+_OWN: Final = (
+    f"An app of your own: `valetkey app add mine --issuer {USUAL_SANDBOX} --client-id sandbox-cli --public`, then "
+    "`valetkey connect mine/alice`."
+)
+_SECRETS: Final = (
+    "The secrets are made anew at each start and open nothing else. They are printed nowhere: they lie beside the "
+    "vault, in sandbox-web.secret and sandbox-machine.secret, for `--secret-ref file:/…/sandbox-web.secret`."
+)
+_RUNS: Final = (
+    "It is in no catalogue: it runs as long as `valetkey serve --try` (`make run`) or `serve --sandbox`, at this "
+    "address if the port is free, else where that says."
+)
+SANDBOX_NOTES: Final = (_RUNS, _REGISTERED, _OWN, _SECRETS)
+"""What `valetkey provider show sandbox` says beside the facts."""
 
 
 def trial_vault() -> Path:
@@ -45,6 +66,38 @@ def start_sandbox(port: int | None, public_url: str, *, usual: bool) -> Sandbox:
         except OSError:
             continue
     raise InvalidInput(f"port {port} is taken, so the sandbox cannot start", fix="choose another with --sandbox-port")
+
+
+def usual_sandbox() -> Provider:
+    """Describe the sandbox of `serve --try`, with what somebody needs who wants an app of his own there."""
+    import msgspec
+
+    from valetkey.testing.description import describe
+    from valetkey.testing.manner import manner_of
+
+    found = describe(USUAL_SANDBOX, manner_of("rotating"))
+    return msgspec.structs.replace(found, notes=[*found.notes, *SANDBOX_NOTES])
+
+
+def keep_secrets(sandbox: Sandbox, folder: Path) -> list[Path]:
+    """Write the secrets of the sandbox's clients to files that only their owner can read; raises InvalidInput.
+
+    They are made anew at each start and open nothing but this sandbox; still they are printed nowhere.
+    """
+    from valetkey.vault.private import private_folder, write_anew
+
+    written = []
+    for client in sandbox.clients.values():
+        if client.secret is None:
+            continue
+        path = folder.absolute() / f"{client.id}.secret"
+        try:
+            private_folder(folder)
+            write_anew(path, f"{client.secret.reveal()}\n")
+        except OSError as refusal:
+            raise InvalidInput(f"{path} cannot be written: {refusal.strerror}", fix="check the folder") from None
+        written.append(path)
+    return written
 
 
 def register(sandbox: Sandbox, vault: Vault) -> int:
@@ -93,8 +146,11 @@ def _answers(issuer: str) -> bool:
             return False
 
 
-def what_to_type(sandbox_url: str, vault: str, way_in: str, operator_key_file: str) -> str:
-    """Return the few lines that somebody reads who has just typed `make run`."""
+def what_to_type(sandbox_url: str, vault: str, way: tuple[str, str], secrets: str) -> str:
+    """Return the few lines that somebody reads who has just typed `make run`.
+
+    `way` is the link that leads in and the operator's key file; `secrets` is where the sandbox's are.
+    """
     command = program()
     assign = "set" if os.name == "nt" else "export"
     steps = [
@@ -103,12 +159,14 @@ def what_to_type(sandbox_url: str, vault: str, way_in: str, operator_key_file: s
         f"{command} token sandbox/alice",
         f"{command} curl sandbox/alice -- {sandbox_url}/api/whoami",
     ]
-    way = way_in, operator_key_file
-    return "\n".join(_lines(way, sandbox_url, vault, steps))
+    secret = shlex.quote(f"file:{Path(secrets, 'sandbox-web.secret')}")
+    own = f"{command} app add mine --issuer {sandbox_url} --client-id sandbox-web --secret-ref {secret}"
+    return "\n".join(_lines(way, sandbox_url, vault, [*steps, own]))
 
 
-def _lines(way: tuple[str, str], sandbox_url: str, vault: str, steps: Iterable[str]) -> Iterable[str]:
+def _lines(way: tuple[str, str], sandbox_url: str, vault: str, typed: Iterable[str]) -> Iterable[str]:
     way_in, operator_key_file = way
+    *steps, own = typed
     yield f"valetkey {__version__} runs, with a provider to try it on. Ctrl-C ends both."
     yield ""
     yield f"  in a browser           {way_in}"
@@ -123,6 +181,10 @@ def _lines(way: tuple[str, str], sandbox_url: str, vault: str, steps: Iterable[s
     yield "  Any name and password will do at the sandbox. No browser here? Say this instead of the second line:"
     yield ""
     yield f"      {program()} connect sandbox-machine/nightly"
+    yield ""
+    yield "  An app of your own there, beside those that are kept already (`valetkey provider show sandbox` says more):"
+    yield ""
+    yield f"      {own}"
     yield ""
     yield f"  The sandbox is {sandbox_url}/ and the vault {vault}"
 

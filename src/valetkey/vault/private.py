@@ -6,6 +6,7 @@ The umask is not trusted, links are not followed where something is made, and wh
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +31,17 @@ def private_folder(folder: Path) -> None:
 def new_file(path: Path) -> BinaryIO:
     """Make a file that is not there yet, with mode 0600, and open it for writing; raises OSError."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK, 0o600), "wb")
+
+
+def write_anew(path: Path, text: str) -> None:
+    """Put a file with mode 0600 in the place of what is there, whole or not at all; raises OSError."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with new_file(draft) as file:
+            file.write(text.encode())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def refuse_shared(path: Path) -> None:
