@@ -20,6 +20,7 @@ from valetkey.values import Secret
 from valetkey.vault.akeeper import AsyncKeeper
 from valetkey.vault.keeper import Keeper
 from valetkey.vault.opening import open_world
+from valetkey.vault.private import expanded
 
 if TYPE_CHECKING:
     import httpx
@@ -199,7 +200,7 @@ def open(  # noqa: A001  # `valetkey.open()` reads as what it does, like `gzip.o
 
 
 def _given(key_file: str | Path | None, key: Secret | Callable[[], Secret] | None) -> Path | Given | None:
-    path = Path(key_file).expanduser() if key_file is not None else None
+    path = expanded(key_file) if key_file is not None else None
     if key is None:
         return path
     from valetkey.vault.keks.giving import Given  # late: most vaults have their key in a file

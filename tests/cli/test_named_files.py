@@ -33,6 +33,15 @@ FILES_ARE_TAKEN_BY = (
     ("connection", "list", "--vault", "{vault}", "--key-file", "{}"),
     ("audit", "verify", "--file", "{}", "--vault", "{vault}"),
     ("audit", "verify", "{}"),  # which takes none
+    ("connection", "list", "--vault", "{}"),
+    ("vault", "check", "--vault", "{}"),
+    ("app", "add", "a", "google", "--client-id", "me", "--public", "--vault", "{key}/{}"),
+    ("vault", "restore", "{}", "--vault", "{vault}"),
+    ("vault", "backup", "{key}/{}", "--vault", "{vault}"),
+    ("vault", "kit", "--out", "{key}/{}", "--vault", "{vault}"),
+    ("audit", "export", "{key}/{}", "--vault", "{vault}"),
+    ("key", "generate", "--out", "{key}/{}"),
+    ("audit", "tail", "--vault", "{vault}", "--audit-log", "{key}/{}"),
 )
 
 
@@ -64,3 +73,26 @@ def test_who_gives_a_token_for_a_file_is_told_where_it_goes(inside):
 def test_a_file_that_is_not_there_is_named(inside, name):
     error = inside("jwt", "explain", name, "--json").error
     assert error["message"] == f"{name} cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("connection", "list", "--vault", "{}"),
+        ("token", "a/b", "--vault", "{}"),
+        ("connection", "list", "--vault", "{vault}", "--key-file", "{}"),
+        ("vault", "backup", "{}", "--vault", "{vault}"),
+        ("vault", "rewrap", "--to", "file:{}", "--vault", "{vault}"),
+        ("audit", "tail", "--vault", "{vault}", "--audit-log", "{}"),
+        ("key", "generate", "--out", "{}"),
+        ("jwt", "explain", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_the_home_of_somebody_who_is_not_known_is_a_mistake(inside, tmp_path, words):
+    vault = str(tmp_path / "vault.db")
+    assert inside("vault", "init", "--vault", vault).code == 0
+    done = inside(*(word.replace("{vault}", vault).replace("{}", "~nosuchuser/x") for word in words), "--json")
+    assert (done.code, done.error["code"]) == (2, "invalid_input")
+    assert "home folder is known" in done.error["message"]
+    assert list(tmp_path.glob("*nosuchuser*")) == []

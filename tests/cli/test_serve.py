@@ -346,3 +346,21 @@ def test_it_speaks_tls_itself(served, tmp_path):
     assert page.headers["set-cookie"].startswith("__Host-valetkey-browser=")
     assert "Secure" in page.headers["set-cookie"]
     assert "strict-transport-security" in page.headers
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("no/such/key", 7, "no/such/key cannot be read or made: No such file or directory"),
+        ("no/eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.Q2FuYXJ5", 7, "the operator's key what was given cannot be"),
+        ("no/valetkey-key-1 Q2FuYXJ5", 7, "the operator's key what was given cannot be"),
+        ("~nosuchuser/key", 2, "no home folder is known for ~nosuchuser"),
+    ],
+)
+def test_an_operators_key_is_not_put_where_no_folder_is(valetkey, tmp_path, given, code, said):
+    assert valetkey("vault", "init", "--vault", "v.db", cwd=tmp_path).code == 0
+    words = ("--port", "0", "--vault", "v.db", "--operator-key-file", given)
+    done = valetkey("serve", *words, cwd=tmp_path)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert "Q2FuYXJ5" not in done.err
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir() and path.name != "v.spill"] == []

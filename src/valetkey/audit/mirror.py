@@ -22,6 +22,7 @@ import msgspec
 from valetkey.audit.chain import ChainKey
 from valetkey.audit.line import Line
 from valetkey.errors import InvalidInput
+from valetkey.values import shown_path
 
 STANDARD_OUTPUT: Final = "-"
 VARIABLE: Final = "VALETKEY_AUDIT_LOG"
@@ -68,12 +69,13 @@ def mirror_to(where: AuditLog) -> Mirror | None:
         return None
     if text == STANDARD_OUTPUT:
         return Mirror("standard output", _to_standard_output)
-    path = str(Path(text).expanduser())
     try:
+        path = str(Path(text).expanduser())
         os.close(_opened(path))
-    except OSError as refusal:
+    except (OSError, RuntimeError) as refusal:  # the latter: ~ of somebody without a home folder
+        said = getattr(refusal, "strerror", None) or "no such home folder is known"
         raise InvalidInput(
-            f"the audit log cannot be copied to {path}: {refusal.strerror}",
+            f"the audit log cannot be copied to {shown_path(text)}: {said}",
             fix=f"name a file in a folder that can be written, or -, with --audit-log or {VARIABLE}",
         ) from None
     return Mirror(path, lambda data: _to_file(path, data))

@@ -65,7 +65,7 @@ def file_bytes(path: str, what: str) -> bytes:
         data = sys.stdin.buffer.read(INPUT_LIMIT + 1)
     else:
         try:
-            with Path(path).expanduser().open("rb") as file:
+            with _expanded(path).open("rb") as file:
                 data = file.read(INPUT_LIMIT + 1)
         except OSError as refusal:
             reason = refusal.strerror or type(refusal).__name__
@@ -76,6 +76,12 @@ def file_bytes(path: str, what: str) -> bytes:
     if len(data) > INPUT_LIMIT:
         raise InvalidInput(f"{_place(path)} is too large for a {what}", fix=f"at most {INPUT_LIMIT} bytes are read")
     return data
+
+
+def _expanded(path: str) -> Path:
+    from valetkey.vault.private import expanded
+
+    return expanded(path)
 
 
 def _place(path: str) -> str:

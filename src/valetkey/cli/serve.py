@@ -209,8 +209,10 @@ def _sandbox(asked: Asked, vault: Vault, public_url: str, folder: Path, stack: E
 
 def _operator_key_file(asked: Asked, place: Place) -> Path:
     """Return where the operator's key is: as told, beside a vault that is a file, else in the user's data folder."""
+    from valetkey.vault.private import expanded
+
     if asked.operator_key_file is not None:
-        return asked.operator_key_file.expanduser()
+        return expanded(asked.operator_key_file)
     if place.path is not None:
         return place.path.with_suffix(".operator")
     return _folder(place) / "server.operator"
@@ -220,9 +222,12 @@ def _folder(place: Place) -> Path:
     """Return the folder of a vault that is a file, else the user's data folder."""
     if place.path is not None:
         return place.path.parent
+    from valetkey.vault.private import private_folder
     from valetkey.vault.quick import data_folder
 
-    return Path(data_folder(), "valetkey")
+    usual = Path(data_folder(), "valetkey")
+    private_folder(usual)
+    return usual
 
 
 # ── what is said ──────────────────────────────────────────────────────────────────────────────────────────────

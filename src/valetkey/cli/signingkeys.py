@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from valetkey.cli.ask import file_bytes, file_text
 from valetkey.errors import AlreadyExists, InvalidInput
+from valetkey.values import shown_path
 
 if TYPE_CHECKING:
     from valetkey.jose import Key, KeySet
@@ -88,13 +88,19 @@ def written(key: Key, form: str, *, private: bool) -> bytes:
 
 def keep(path: str, data: bytes) -> None:
     """Write a new file that only its owner can read; raises AlreadyExists, InvalidInput."""
-    place = Path(path).expanduser()
+    from valetkey.vault.private import expanded
+
+    place = expanded(path)
     try:
         file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise AlreadyExists(f"{path} is there already", fix="choose another name; a key is never overwritten") from None
+        raise AlreadyExists(
+            f"{shown_path(path)} is there already", fix="choose another name; a key is never overwritten"
+        ) from None
     except OSError as refusal:
         reason = refusal.strerror or type(refusal).__name__
-        raise InvalidInput(f"{path} cannot be written: {reason}", fix="check the folder and its permissions") from None
+        raise InvalidInput(
+            f"{shown_path(path)} cannot be written: {reason}", fix="check the folder and its permissions"
+        ) from None
     with os.fdopen(file, "wb") as out:
         out.write(data)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -172,8 +171,9 @@ def backup(session: Session, *, file: str) -> None:
     The file is sealed as the vault is, and holds no key: keep the key elsewhere (`valetkey vault kit`).
     """
     from valetkey.vault.backup import backup as write
+    from valetkey.vault.private import expanded
 
-    place, path = place_of(session), Path(file).expanduser()
+    place, path = place_of(session), expanded(file)
     with Progress() as progress:
         records = write(place, path, progress=progress)
     if session.json:
@@ -195,8 +195,9 @@ def restore(session: Session, *, file: str, only_verify: bool) -> None:
     """
     from valetkey.vault.backup import restore as put_back
     from valetkey.vault.backup import verify
+    from valetkey.vault.private import expanded
 
-    place, path = place_of(session), Path(file).expanduser()
+    place, path = place_of(session), expanded(file)
     with Progress() as progress:
         if only_verify:
             checked, _ = verify(path, place, key_file=given_of(session), progress=progress)

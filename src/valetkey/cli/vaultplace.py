@@ -32,7 +32,9 @@ def given_of(session: Session) -> Given:
 
 def key_file_of(session: Session) -> Path | None:
     """Return the key file that was named."""
-    return None if session.key_file is None else Path(session.key_file).expanduser()
+    from valetkey.vault.private import expanded
+
+    return None if session.key_file is None else expanded(session.key_file)
 
 
 class Progress:

@@ -378,4 +378,7 @@ def _secret(told: Mapping[str, str], name: str) -> Secret | None:
 
 
 def _path(told: Mapping[str, str], name: str) -> Path | None:
-    return Path(told[name]).expanduser() if told.get(name) else None
+    try:
+        return Path(told[name]).expanduser() if told.get(name) else None
+    except RuntimeError:
+        raise InvalidInput(f"{name} lies in a home folder that is not known", fix="write the whole path") from None

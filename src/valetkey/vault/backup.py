@@ -19,6 +19,7 @@ from pathlib import Path
 from valetkey.audit.mirror import AuditLog
 from valetkey.effects import Event
 from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing, VaultUnreadable
+from valetkey.values import shown_path
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
 from valetkey.vault.copying import Progress, key_for, keyring_row, open_all, open_keyring, opened, quiet
@@ -73,10 +74,10 @@ def backup(place: Place, file: Path, *, progress: Progress = quiet) -> int:
 
     Raises AlreadyExists where there is such a file, and the VaultErrors. No key is needed.
     """
-    if file.exists():
+    if os.path.exists(file):  # noqa: PTH110  # which is False, and no error, for what can be no name
         raise AlreadyExists(f"{file} is there already", fix="name a new file; nothing was changed")
     if not file.parent.is_dir():
-        raise InvalidInput(f"there is no folder {file.parent}", fix="make it, or name another")
+        raise InvalidInput(f"there is no folder {shown_path(str(file.parent))}", fix="make it, or name another")
     with opened(place, create=False) as store, bulk_of(store) as tables, draft_of(file) as draft:
         refuse_unused(keyring_row(tables, place).state, place.shown)
         with tables.reading():
@@ -119,8 +120,9 @@ def restore(
 
 def verify(file: Path, place: Place, *, key_file: GivenKey = None, progress: Progress = quiet) -> tuple[Checked, Row]:
     """Open every record of a backup with the key of a place, or the one given; changes nothing."""
-    if not file.is_file():
-        raise VaultMissing(f"there is no backup {file}", fix="name the file that `valetkey vault backup` wrote")
+    if not os.path.isfile(file):  # noqa: PTH113  # as above
+        shown = shown_path(str(file))
+        raise VaultMissing(f"there is no backup {shown}", fix="name the file that `valetkey vault backup` wrote")
     checked, row = _checked(Place(path=file), place, key_file, progress)
     if row.state != BACKUP:
         raise InvalidInput(f"{file} is a vault and not a backup", fix="`valetkey vault copy` moves a vault")
@@ -128,7 +130,7 @@ def verify(file: Path, place: Place, *, key_file: GivenKey = None, progress: Pro
 
 
 def _checked(place: Place, key_place: Place, key_file: GivenKey, progress: Progress) -> tuple[Checked, Row]:
-    if place.path is not None and place.path.is_file() and place.path.stat().st_size == 0:
+    if place.path is not None and os.path.isfile(place.path) and place.path.stat().st_size == 0:  # noqa: PTH113  # as above
         raise VaultDamaged(f"{place.path} is empty", fix="use another backup")
     with opened(place, create=False) as store, bulk_of(store) as tables, tables.reading():
         row = keyring_row(tables, place)
@@ -182,7 +184,7 @@ def draft_of(file: Path) -> Iterator[Path]:
         raise AlreadyExists(f"{file} is there already", fix="name a new file; nothing was changed") from None
     except OSError as refusal:
         raise StoreUnavailable(
-            f"{file} cannot be written: {refusal.strerror}", fix="check its folder, and the space left"
+            f"{shown_path(str(file))} cannot be written: {refusal.strerror}", fix="check its folder, and the space left"
         ) from None
     finally:
         for end in ("", "-wal", "-shm", "-journal"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from valetkey.errors import InvalidInput, VaultUnreadable
+from valetkey.vault.private import expanded
 from valetkey.vault.quick import data_folder, key_beside, places
 from valetkey.vault.stores.base import Store
 from valetkey.vault.stores.postgres_words import SCHEMES, holds_password
@@ -36,7 +37,7 @@ class Place:
         if isinstance(text, Path):
             if str(text).startswith(tuple(scheme.removesuffix("/") for scheme in SCHEMES)):
                 raise InvalidInput("a database's URL was given as a path", fix="give it as text")
-            return cls(path=text.expanduser())
+            return cls(path=expanded(text))
         if text.startswith(SCHEMES):
             return cls(url=text)
         if text.startswith(KV_SCHEME):
@@ -56,7 +57,7 @@ class Place:
                 f"no vault is kept at {text.partition('://')[0][:40]!r} URLs",
                 fix="name a file, a database as postgresql://user@host/database, or a KV engine as vault+kv://MOUNT/FOLDER",
             )
-        return cls(path=Path(text).expanduser())
+        return cls(path=expanded(text))
 
     @property
     def shown(self) -> str:
@@ -88,7 +89,7 @@ class Place:
         if self.path is not None:
             return Path(key_beside(str(self.path)))
         named = os.environ.get("VALETKEY_KEY_FILE")
-        return Path(named).expanduser() if named else Path(data_folder(), "valetkey", "keys", f"{vault_id.hex()}.key")
+        return expanded(named) if named else Path(data_folder(), "valetkey", "keys", f"{vault_id.hex()}.key")
 
     def spill_path(self, vault_id: bytes) -> Path:
         """Return the folder where tokens wait while the store is down."""

@@ -11,9 +11,19 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from valetkey.errors import VaultUnreadable
+from valetkey.errors import InvalidInput, VaultUnreadable
+from valetkey.values import shown_path
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in the place of its ~; raises InvalidInput where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        whose = shown_path(Path(path).parts[0])
+        raise InvalidInput(f"no home folder is known for {whose}", fix="write the whole path") from None
 
 
 def private_folder(folder: Path) -> None:

@@ -47,7 +47,10 @@ def operator_key(path: Path) -> Secret:
         text = path.read_text("ascii")[:LONGEST].strip()
     except (OSError, UnicodeDecodeError) as refusal:
         why = getattr(refusal, "strerror", "") or "it is not text"
-        raise VaultUnreadable(f"the operator's key {shown_path(str(path))} cannot be read: {why}") from None
+        raise VaultUnreadable(
+            f"the operator's key {shown_path(str(path))} cannot be read or made: {why}",
+            fix="name a file in a folder that is there with --operator-key-file",
+        ) from None
     if os.name == "posix" and mode & 0o077:
         raise VaultUnreadable(
             f"the operator's key {path} can be read by others (mode {mode:04o})", fix=f"chmod 600 {path}"
@@ -60,7 +63,6 @@ def operator_key(path: Path) -> Secret:
 
 
 def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"{secrets.token_urlsafe(KEY_BYTES)}\n")

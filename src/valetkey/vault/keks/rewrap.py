@@ -26,7 +26,7 @@ from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Head, Keyring
 from valetkey.vault.livekeys import KeyedStore, LiveKeys
 from valetkey.vault.places import USED, Place, refuse_unused
-from valetkey.vault.private import private_folder
+from valetkey.vault.private import expanded, private_folder
 from valetkey.vault.stores.base import Store
 
 ATTEMPTS: Final = 5
@@ -46,7 +46,7 @@ class Target:
         """Read what `--to` and `--key` take; raises InvalidInput."""
         kind, colon, rest = text.partition(":")
         if kind == "file" and (rest or not colon):
-            return cls("file", Path(rest).expanduser() if rest else None)
+            return cls("file", expanded(rest) if rest else None)
         if text in {"passphrase", "keychain"}:
             return cls(text)
         if (kind == "transit" and TRANSIT_NAME.fullmatch(rest)) or (kind == "aws-kms" and KMS_ARN.fullmatch(rest)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from valetkey.errors import VaultMissing
+from valetkey.values import shown_path
 from valetkey.vault.quick import data_folder
 
 SEEN_MOST: Final = 1000
@@ -25,11 +26,11 @@ def no_vault(where: str | Path) -> VaultMissing:
         named = os.environ.get("VALETKEY_VAULT")
         if where == usual:
             cause = "none was made yet, and no other was named"
-        elif named and Path(named).expanduser().absolute() == where:
+        elif named and Path(os.path.expanduser(named)).absolute() == where:  # noqa: PTH111  # it raises nothing
             cause = "VALETKEY_VAULT names this file"
         meant = _near(where) or (str(usual) if where != usual and usual.exists() else "")
     return VaultMissing(
-        f"there is no vault at {where}",
+        f"there is no vault at {shown_path(str(where))}",
         cause=cause,
         fix=(f"did you mean {meant}? " if meant else "")
         + "--vault or VALETKEY_VAULT names another; `valetkey vault init` or `valetkey app add …` makes one here",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from valetkey.errors import StoreUnavailable, ValetkeyError, VaultUnreadable
-from valetkey.values import Entry
+from valetkey.values import Entry, shown_path
 from valetkey.vault.private import new_file, private_folder, refuse_shared
 from valetkey.vault.stores.ledger import SqlLedger, Words
 from valetkey.vault.stores.missing import no_vault
@@ -213,12 +213,12 @@ def _there(path: Path) -> bool:
         return False
     except (OSError, ValueError) as refusal:
         raise VaultUnreadable(
-            f"{str(path)!r} cannot be looked at: {_said(refusal)}",
+            f"{shown_path(str(path))} cannot be looked at: {_said(refusal)}",
             fix="check the path, and owner and permissions of its folders",
         ) from None
     if stat.S_ISREG(kind):
         return True
-    raise VaultUnreadable(f"{path} is not a file", fix="name a file with --vault or VALETKEY_VAULT")
+    raise VaultUnreadable(f"{shown_path(str(path))} is not a file", fix="name a file with --vault or VALETKEY_VAULT")
 
 
 def _said(refusal: OSError | ValueError) -> str:
@@ -251,7 +251,7 @@ def _touch(path: Path) -> None:
             new_file(path).close()
     except OSError as refusal:
         raise VaultUnreadable(
-            f"no vault can be created at {path}: {refusal.strerror}",
+            f"no vault can be created at {shown_path(str(path))}: {refusal.strerror}",
             fix="choose another place with --vault or VALETKEY_VAULT, or make the folder writable",
         ) from None
 
