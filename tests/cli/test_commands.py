@@ -139,6 +139,11 @@ def test_providers_are_listed_and_shown_with_their_sources(inside):
     assert inside("provider", "show", "google", "--json").json["refresh"]["idle_days"] == 180
 
 
+@pytest.mark.parametrize("words", [("app", "add", "acme", "--secret-stdin=x"), ("jwt", "verify", "--discover=x")])
+def test_a_value_for_an_option_that_takes_none_names_the_help_of_its_command(inside, words):
+    assert inside(*words, "--json").error["fix"] == f"`valetkey {words[0]} {words[1]} --help` shows what it takes"
+
+
 def test_the_sandbox_is_shown_and_said_to_describe_itself(inside):
     shown = inside("provider", "show", "sandbox")
     assert (shown.code, "--client-id sandbox-cli --public" in shown.out, "sandbox-web.secret" in shown.out) == (0, 1, 1)

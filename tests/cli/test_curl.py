@@ -79,6 +79,25 @@ def test_the_token_is_on_the_request_and_curls_own_options_work(valetkey, inside
     assert (line["kind"], line["subject"], line["detail"]) == ("token.injected", "robot/api", {"host": "127.0.0.1"})
 
 
+BEHIND_DASHES = (
+    "arguments for another program stand behind --: `valetkey curl [OPTIONS] APP/LABEL -- URL [CURL ARGUMENTS]...`"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["api/me", "https://api.example/x"], BEHIND_DASHES),
+        (["api/me", "-X", "POST", "https://api.example/x"], BEHIND_DASHES),
+        (["--", "https://api.example/x"], "`valetkey curl --help` shows"),
+        (["https://api.example/x"], "for example: `valetkey curl APP/LABEL -- https://"),
+    ],
+)
+def test_what_is_curls_stands_behind_the_dashes(inside, words, fix):
+    done = inside("--json", "curl", *words)
+    assert (done.code, done.error["fix"][: len(fix)]) == (2, fix)
+
+
 def test_the_exit_code_is_curls(valetkey, bound):
     ours, _ = bound
     ours.shutdown()

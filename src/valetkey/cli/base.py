@@ -170,6 +170,14 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params.extend(_shared())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; a refusal knows of which command it speaks, so that its help can be named."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as refusal:
+            refusal.ctx = refusal.ctx or ctx
+            raise
+
 
 class Group(click.Group):
     """Be a noun: a group whose commands and which itself have the shared options."""
@@ -208,6 +216,14 @@ class FormCommand(Command):
         return ctx.invoke(self.callback, ctx.obj, self.form(**ctx.params))
 
 
+class Misplaced(click.UsageError):
+    """Refuse arguments that another program was perhaps meant to get, with a fix of its own."""
+
+    def __init__(self, message: str, ctx: click.Context, *, fix: str) -> None:
+        super().__init__(message, ctx)
+        self.fix = fix
+
+
 class AfterDashes(Command):
     """Be a command that takes another program's arguments behind `--`; click does not look at those.
 
@@ -220,11 +236,18 @@ class AfterDashes(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put what stands behind the first `--` aside and read the rest."""
-        if "--" in args:
-            cut = args.index("--")
+        cut = args.index("--") if "--" in args else None
+        if cut is not None:
             ctx.meta[BEHIND] = args[cut + 1 :]
-            args = args[:cut]
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args[:cut])
+        except click.UsageError as refusal:
+            too_much = isinstance(refusal, click.NoSuchOption) or type(refusal) is click.UsageError
+            if cut is not None or not too_much:
+                raise
+            form = " ".join([ctx.command_path, *self.collect_usage_pieces(ctx)])
+            fix = f"arguments for another program stand behind --: `{form}`"
+            raise Misplaced(refusal.format_message(), ctx, fix=fix) from None
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show the part behind the dashes in the usage line."""

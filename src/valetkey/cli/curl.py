@@ -36,7 +36,8 @@ def curl(context: click.Context, *, name: str) -> None:
     --connect-to, --resolve and their like) need TLS with the certificates of this machine. The exit code is curl's.
     """  # noqa: D301  # \b is click's mark for lines that stay as they are
     session: Session = context.obj
-    given = behind(context, f"valetkey curl {name} -- https://api.example.com/me")
+    example = "APP/LABEL" if "://" in name else name  # the address may have been given in its place
+    given = behind(context, f"valetkey curl {example} -- https://api.example.com/me")
     from valetkey.cli.curlargs import curl_here, judge_ways, read_arguments
     from valetkey.cli.handover import become, inherited_path
     from valetkey.inject.rule import ENCRYPTED, headers, missing

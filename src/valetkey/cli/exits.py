@@ -105,7 +105,7 @@ def _usage(error: click.ClickException) -> ValetkeyError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "valetkey"
     message = clean(" ".join(_quoting_no_secret(error.format_message()).split())).rstrip(".")
-    return _Usage(message[:1].lower() + message[1:], fix=f"`{path} --help` shows what it takes")
+    return _Usage(message[:1].lower() + message[1:], fix=getattr(error, "fix", f"`{path} --help` shows what it takes"))
 
 
 def _quoting_no_secret(message: str) -> str:
