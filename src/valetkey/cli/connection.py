@@ -128,8 +128,7 @@ def _show_outlook(info: ConnectionInfo) -> None:
 def refresh(session: Session, *, name: str) -> None:
     """Renew a connection's token now, whether it is time or not."""
     with session.open() as vault:
-        vault.refresh(name)
-        info = vault.connection(name)
+        info = vault.refresh_connection(name)
     if session.json:
         out_json(info.to_dict())
     else:

@@ -55,6 +55,10 @@ class AsyncKeeper:
         """Renew now; see Keeper.refresh."""
         return await self._aside(lambda: self.sync.refresh(name))
 
+    async def refresh_connection(self, name: str) -> ConnectionInfo:
+        """Renew now, and hand no token out; see Keeper.refresh_connection."""
+        return await self._aside(lambda: self.sync.refresh_connection(name))
+
     async def credential(self, name: str) -> Credential:
         """Return what an injector needs; see Keeper.credential."""
         grip = self.sync.remembered_credential(name)

@@ -94,12 +94,18 @@ class Keeper:
         self._opened.forget(name)
         return self._given(name, Demand(force=True))
 
+    def refresh_connection(self, name: str) -> ConnectionInfo:
+        """Renew now, whether it is time or not, and return the connection as it may be shown: nobody has the token."""
+        self._opened.forget(name)
+        self._given(name, Demand(force=True), gives=False)
+        return self.connection(name)
+
     def credential(self, name: str) -> Credential:
         """Return what an injector needs: a fresh token, the hosts it may go to, and how it is written."""
         grip = self._opened.credential(name)
         if grip is not None:
             return grip
-        token = self._given(name, ANY, injects=True)
+        token = self._given(name, ANY, gives=False)
         since = self._opened.moment()
         connection = self._connection(name)
         app = self._run(load_app(self._desk, connection.app))
@@ -135,14 +141,14 @@ class Keeper:
         self._world.reserve()
         return self._run(obtain(self._desk, name, demand))
 
-    def _given(self, name: str, demand: Demand, *, injects: bool = False) -> Token:
+    def _given(self, name: str, demand: Demand, *, gives: bool = True) -> Token:
         """Return the token that is wanted, remember it, and tell the audit log who had it, or why nobody had."""
         try:
             served = self._served(name, demand)
         except ValetkeyError as refusal:
             self._teller.refused(name, refusal, demand.part)
             raise
-        use = (self._teller.later if injects else self._teller.handed_out)(name, served.token, demand.part)
+        use = (self._teller.handed_out if gives else self._teller.later)(name, served.token, demand.part)
         fresh_for = served.fresh_until - self._world.clock().timestamp()
         if fresh_for > 0 and not demand.part:  # the memory is for what is asked for most
             self._opened.keep(name, served, use, fresh_for)
