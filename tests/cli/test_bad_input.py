@@ -289,6 +289,21 @@ def test_an_answer_that_is_not_the_one_is_refused(inside, box, change, exit_code
     assert inside("connection", "list", "--json").json == []
 
 
+@pytest.mark.parametrize(
+    ("registered", "said"),
+    [
+        ((), "registered: http://127.0.0.1/callback (at https://console.cloud.google.com/apis/credentials); if the "),
+        (
+            ("--redirect-uri", "http://127.0.0.1:7777/back"),
+            "registered: http://127.0.0.1:7777/back (at https://console.",
+        ),
+    ],
+)
+def test_a_person_is_told_which_redirect_uri_must_be_registered(inside, registered, said):
+    assert inside("app", "add", "google", "--client-id", "me", "--secret-stdin", *registered, stdin="s" * 20).code == 0
+    assert said in inside("connect", "google/alice", "--no-browser", stdin="").err
+
+
 @pytest.mark.network
 def test_an_answer_pasted_twice_is_refused_the_second_time(inside, box):
     answers = []

@@ -22,13 +22,20 @@ GOOD = f"/callback?code=the-code&state={STATE}"
 class Waiting:
     """A listener that waits on a thread, as the command waits in front of a person."""
 
-    def __init__(self, redirect_uri: str = "http://127.0.0.1/callback") -> None:
+    def __init__(self, redirect_uri: str = "http://127.0.0.1/callback", quiet: float = float("inf")) -> None:
+        self.quiet = quiet
+        self.told = threading.Event()
+        self.times_told = 0
         self.listener = Listener(listening_place(redirect_uri))
         self.answers: list[str] = []
         self.thread = threading.Thread(target=self._wait)
 
     def _wait(self) -> None:
-        self.answers.append(self.listener.wait(STATE, time.time() + 30))
+        self.answers.append(self.listener.wait(STATE, time.time() + 30, overdue=self._overdue, quiet=self.quiet))
+
+    def _overdue(self) -> None:
+        self.times_told += 1
+        self.told.set()
 
     def __enter__(self):
         self.thread.start()
@@ -64,6 +71,18 @@ def test_the_answer_is_taken_and_nothing_of_it_is_shown():
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "Python" not in answer.headers["Server"]
+
+
+@pytest.mark.parametrize(("quiet", "times"), [(0.0, 1), (float("inf"), 0)])
+def test_who_waits_long_is_told_so_once(quiet, times):
+    with Waiting(quiet=quiet) as waiting:
+        if times:
+            assert waiting.told.wait(30)
+        for _ in range(3):
+            waiting.ask("/favicon.ico")  # each ends one turn of the waiting
+        waiting.ask(GOOD)
+        waiting.thread.join()
+        assert (waiting.times_told, waiting.answers) == (times, [GOOD])
 
 
 def test_a_denied_consent_is_called_so_and_nothing_of_the_answer_is_shown():

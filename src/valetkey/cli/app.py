@@ -13,7 +13,7 @@ from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session, hosts_to_bind, pairs
 from valetkey.cli.completing import complete_apps
 from valetkey.cli.provider import complete_keys
-from valetkey.cli.redirect import DEFAULT, listening_place
+from valetkey.cli.redirect import DEFAULT, WITH_PORT, listening_place
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
 from valetkey.errors import InvalidInput
 from valetkey.values import Scopes, Secret
@@ -283,9 +283,7 @@ def _added(session: Session, info: AppInfo) -> None:
     if uri:
         out(f"  register exactly this redirect URI:  {clean(uri)}")
         if not info.redirect_uri:
-            out(
-                "  (the port is chosen at each login; if the provider wants one, register http://127.0.0.1:8765/callback"
-            )
+            out(f"  (the port is chosen at each login; if the provider wants one, register {WITH_PORT}")
             out("  and say so here with --redirect-uri)")
     facts({"  console": provider.console, "  documentation": provider.docs})
     for note in provider.notes:

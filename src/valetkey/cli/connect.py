@@ -130,7 +130,7 @@ def _by_redirect(vault: Vault, app: AppInfo, name: str, wish: Wish, *, browser: 
     binding = Secret(secrets.token_urlsafe(32))
     if place is None or not browser:
         started = vault.begin(name, redirect_uri=redirect_uri, binding=binding, wish=wish)
-        return vault.finish(_pasted(started, elsewhere=place is None).reveal(), binding=binding)
+        return vault.finish(_pasted(started, app, elsewhere=place is None).reveal(), binding=binding)
     from valetkey.cli.loopback import Listener
     from valetkey.cli.window import opened
 
@@ -138,7 +138,8 @@ def _by_redirect(vault: Vault, app: AppInfo, name: str, wish: Wish, *, browser: 
         started = vault.begin(name, redirect_uri=listener.redirect_uri, binding=binding, wish=wish)
         with opened(started.url) as tried:
             _say_where(started, opening=tried)
-            answer = listener.wait(_state(started), started.expires_at.timestamp())
+            until = started.expires_at.timestamp()
+            answer = listener.wait(_state(started), until, overdue=lambda: say(f"still waiting; {_to_register(app)}"))
         strangers = listener.strangers
     if strangers:
         say(f"sent away {strangers} answers that did not belong to this login")
@@ -155,12 +156,26 @@ def _say_where(started: Started, *, opening: bool) -> None:
     say("waiting until it comes back (Ctrl-C ends it; --no-browser is for machines without one)")
 
 
-def _pasted(started: Started, *, elsewhere: bool) -> Secret:
+def _to_register(app: AppInfo) -> str:
+    """Say what to do where the provider shows an error and nobody comes back: mostly it does not know where to."""
+    from valetkey.cli.redirect import DEFAULT, WITH_PORT
+
+    uri = app.redirect_uri or DEFAULT
+    lead = f"if the page shows an error, see that exactly this redirect URI is registered: {clean(uri)}"
+    if app.description.console:
+        lead += f" (at {clean(app.description.console)})"
+    if app.redirect_uri:
+        return lead
+    return f"{lead}; if the provider wants a port: {WITH_PORT}, and --redirect-uri of `valetkey app add --replace`"
+
+
+def _pasted(started: Started, app: AppInfo, *, elsewhere: bool) -> Secret:
     from valetkey.cli.ask import pasted
 
     say(f"open this address in a browser and consent:\n\n  {clean(started.url)}\n")
     if elsewhere:
         say("the app's redirect URI is on another machine, so its answer cannot be received here")
+    say(_to_register(app))
     say("the browser ends on a page that may not load; copy that page's whole address and paste it here")
     while True:
         # Judged before the vault sees it: what is no answer must not use up the login.

@@ -11,6 +11,7 @@ import hmac
 import os
 import socketserver
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Final, cast
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,9 @@ from valetkey.errors import CallbackRefused, InvalidInput
 
 POLL_SECONDS: Final = 0.2
 """How long one wait for a browser lasts; between two, Ctrl-C and the end of the time are noticed."""
+
+QUIET_SECONDS: Final = 15.0
+"""How long it is waited without a word: who is logged in there already has consented by then."""
 
 SOCKET_SECONDS: Final = 10.0
 """How long a browser that has connected may keep silent; some open connections ahead and never use them."""
@@ -78,13 +82,20 @@ class Listener(socketserver.ThreadingTCPServer):
         self.strangers = 0
         self.timeout = POLL_SECONDS
 
-    def wait(self, state: str, until: float) -> str:
-        """Return the address the browser was sent to, once it carries `state`.
+    def wait(
+        self, state: str, until: float, *, overdue: Callable[[], None] = lambda: None, quiet: float = QUIET_SECONDS
+    ) -> str:
+        """Return the address the browser was sent to, once it carries `state`; `overdue` is called once meanwhile.
 
-        `until` is seconds since the epoch; raises CallbackRefused (state_expired) when nobody came.
+        `until` is seconds since the epoch, `quiet` the seconds before `overdue`; raises CallbackRefused
+        (state_expired) when nobody came.
         """
         self.expected = state
+        begun, told = time.monotonic(), False
         while not self.answer:
+            if not told and time.monotonic() - begun >= quiet:
+                told = True
+                overdue()
             if time.time() >= until:
                 raise CallbackRefused(
                     "nobody finished the login in time",

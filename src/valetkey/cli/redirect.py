@@ -13,6 +13,9 @@ DEFAULT: Final = "http://127.0.0.1/callback"
 """What to register when nothing else is said: the port of a loopback address is free (RFC 8252 section 7.3), and the
 literal address is better than the name localhost (section 8.3)."""
 
+WITH_PORT: Final = "http://127.0.0.1:8765/callback"
+"""An example for providers that want a port to be registered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
