@@ -131,6 +131,21 @@ def sandbox_free_connection(inside, monkeypatch):
     assert done.code == 0, done.err
 
 
+@pytest.mark.network
+def test_a_machines_app_opens_no_browser(inside, sandbox):
+    words = ("robot", "--issuer", sandbox.url, "--client-id", "sandbox-machine", "--secret-stdin")
+    hinted = inside("app", "add", *words, stdin=MACHINE_SECRET)
+    assert "or none with --grant client_credentials" in hinted.err
+    assert inside("connect", "robot/first", "--grant", "client_credentials", "--scope", "read").code == 0
+    again = inside("connect", "robot/first", "--scope", "read", "--json").json  # a browser would be waited for
+    assert (again["grant"], again["reconnected"]) == ("client_credentials", True)
+    told = inside("app", "add", *words, "--grant", "client_credentials", "--replace", stdin=MACHINE_SECRET)
+    assert "redirect URI" not in told.out + told.err
+    made = inside("connect", "robot/second", "--scope", "read", "--json").json
+    assert (made["grant"], made["state"]) == ("client_credentials", "active")
+    assert inside("app", "show", "robot", "--json").json["grant"] == "client_credentials"
+
+
 def test_which_grant_is_taken_when_none_is_named(inside, tmp_path):
     from valetkey.cli.connect import usable_grants
     from valetkey.library import open as open_vault

@@ -12,6 +12,7 @@ from valetkey.cli import ask
 from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session, hosts_to_bind, pairs
 from valetkey.cli.completing import complete_apps
+from valetkey.cli.connect import GRANTS
 from valetkey.cli.provider import complete_keys
 from valetkey.cli.redirect import DEFAULT, WITH_PORT, listening_place
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
@@ -20,7 +21,7 @@ from valetkey.values import Scopes, Secret
 
 if TYPE_CHECKING:
     from valetkey.cli.keyfiles import AppKey
-    from valetkey.providers.schema import Provider, TokenAuth
+    from valetkey.providers.schema import GrantName, Provider, TokenAuth
     from valetkey.vault.records import App
     from valetkey.vault.views import AppInfo
 
@@ -56,6 +57,7 @@ class NewApp:
     params: tuple[str, ...]
     scopes: tuple[str, ...]
     redirect_uri: str
+    grant: GrantName | None
     token_auth: TokenAuth | None
     private_key: str | None
     private_key_ref: str
@@ -98,6 +100,7 @@ class NewApp:
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the provider (tenant).")
 @click.option("--scope", "scopes", multiple=True, help="Scopes to ask for (repeat, or separate by blanks).")
 @click.option("--redirect-uri", default="", help=f"The redirect URI you registered [default: {DEFAULT}].")
+@click.option("--grant", type=click.Choice(GRANTS), help="How it is connected [default: by a person, where it can be].")
 @click.option("--token-auth", type=click.Choice(METHODS), help="How the client proves itself, if not as usual there.")
 @click.option("--private-key", metavar="FILE", help="A private key in PEM, or the JSON file of a service account.")
 @click.option("--private-key-ref", default="", metavar="REF", help="Where the private key is kept instead.")
@@ -183,6 +186,7 @@ def _read(given: NewApp) -> App:
         key_alg=signing.alg if signing else given.key_alg,
         key_id=signing.key_id if signing else given.key_id,
         redirect_uri=given.redirect_uri,
+        grant=given.grant,
         scopes=tuple(Scopes(" ".join(given.scopes).split())),
         audience=given.audience,
         hosts=hosts_to_bind(given.hosts),
@@ -273,7 +277,8 @@ def _console(provider: Provider) -> str:
 def _added(session: Session, info: AppInfo) -> None:
     provider = info.description
     uri = ""
-    if provider.endpoints.authorize and "authorization_code" in provider.grants:
+    by_redirect = info.grant in {None, "authorization_code"} and "authorization_code" in provider.grants
+    if provider.endpoints.authorize and by_redirect:
         uri = info.redirect_uri or DEFAULT
     if session.json:
         further = {"register": uri, "console": provider.console, "docs": provider.docs, "notes": provider.notes}
@@ -288,7 +293,9 @@ def _added(session: Session, info: AppInfo) -> None:
     facts({"  console": provider.console, "  documentation": provider.docs})
     for note in provider.notes:
         out(f"  - {clean(note)}")
-    say(f"next: valetkey connect {clean(info.name)}/LABEL")
+    both = uri and info.grant is None and info.has_secret and "client_credentials" in provider.grants
+    machine = "; a person consents, or none with --grant client_credentials" if both else ""
+    say(f"next: valetkey connect {clean(info.name)}/LABEL{machine}")
 
 
 # ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -328,6 +335,7 @@ def show(session: Session, *, name: str) -> None:
             "proves itself by": info.token_auth,
             "secret": info.secret_ref or ("kept" if info.has_secret else "none"),
             "private key": info.private_key_ref or ("kept" if info.has_private_key else "none"),
+            "connected by": info.grant,
             "redirect URI": info.redirect_uri or f"{DEFAULT} (any port)",
             "scopes": info.scopes.join(),
             "hosts": ", ".join(info.hosts),

@@ -61,7 +61,7 @@ class Asked:
 @click.option("--scope", "scopes", multiple=True, help="Ask for these scopes (repeat, or separate by blanks).")
 @click.option("--no-browser", is_flag=True, help="Show the address; paste where the browser ended on standard input.")
 @click.option("--device", is_flag=True, help="Show a code to type on another machine.")
-@click.option("--grant", type=click.Choice(GRANTS), help="The grant; else the first that the app can use.")
+@click.option("--grant", type=click.Choice(GRANTS), help="The grant; else as before, as the app says, or by a person.")
 @click.option("--subject", default="", help="Whom a JWT bearer assertion speaks for.")
 @click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
 @click.option("--resource", "resources", multiple=True, help="A resource indicator (RFC 8707); repeatable.")
@@ -79,22 +79,30 @@ def connect(session: Session, asked: Asked) -> None:
     with session.open() as vault:
         app = vault.app(asked.name.partition("/")[0])
         before = _known(vault, asked.name)
-        way = "device_code" if asked.device else asked.grant or usable_grants(app)[0]
+        way = "device_code" if asked.device else asked.grant or _usual_way(app, before)
         if way == "client_credentials" or way == "jwt_bearer":  # noqa: PLR1714  # so mypy knows which two are left
             made = vault.connect_machine(asked.name, way, wish=wish)
         elif way == "device_code":
             made = _by_device(session, vault, asked.name, wish)
         else:
             made = _by_redirect(vault, app, asked.name, wish, browser=not asked.no_browser)
-        _show(session, made, reconnected=before)
+        _show(session, made, reconnected=before is not None)
 
 
-def _known(vault: Vault, name: str) -> bool:
+def _known(vault: Vault, name: str) -> ConnectionInfo | None:
     try:
-        vault.connection(name)
+        return vault.connection(name)
     except NotFound:
-        return False
-    return True
+        return None
+
+
+def _usual_way(app: AppInfo, before: ConnectionInfo | None) -> GrantName:
+    """Return how to connect where nobody says: as the connection was before, else as the app says, else the best way.
+
+    A machine's connection that is connected again opens no browser.
+    """
+    usable = usable_grants(app)
+    return next((grant for grant in usable if before is not None and grant == before.grant), usable[0])
 
 
 def usable_grants(app: AppInfo) -> Sequence[GrantName]:
@@ -109,6 +117,8 @@ def usable_grants(app: AppInfo) -> Sequence[GrantName]:
         found.insert(0, "jwt_bearer")  # the key is for nothing else
     if not app.has_private_key and "jwt_bearer" in found:
         found.remove("jwt_bearer")
+    if app.grant is not None:
+        return [app.grant, *(grant for grant in found if grant != app.grant)]
     if not found:
         raise InvalidInput(
             f"app {app.name} has no way to connect",

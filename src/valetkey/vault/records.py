@@ -177,6 +177,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     testing: bool | None = None  # whether the app is still in testing at the provider; None: nobody has said
     secret_ref: str = ""  # where the client secret is kept instead of here (managers/reference.py)
     private_key_ref: str = ""
+    grant: GrantName | None = None  # how it is to be connected, where the provider has several ways
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from valetkey.errors import ValetkeyError
-from valetkey.providers.schema import Provider
+from valetkey.providers.schema import GrantName, Provider
 from valetkey.values import Scopes, Token
 from valetkey.vault.desk import fingerprint
 from valetkey.vault.forecast import Drift, Forecast, drift_of, forecasts_of
@@ -130,6 +130,7 @@ class AppInfo:
     testing: bool | None = None
     secret_ref: str = ""
     private_key_ref: str = ""
+    grant: GrantName | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the app for programs: JSON types only."""
@@ -141,7 +142,7 @@ class AppInfo:
         shown["created_at"] = self.created_at.isoformat(timespec="seconds")
         shown["secret_expires_at"] = self.secret_expires_at.isoformat() if self.secret_expires_at is not None else None
         shown["testing"] = self.testing
-        shown |= {"secret_ref": self.secret_ref, "private_key_ref": self.private_key_ref}
+        shown |= {"secret_ref": self.secret_ref, "private_key_ref": self.private_key_ref, "grant": self.grant}
         shown["endpoints"] = msgspec.to_builtins(self.description.endpoints)
         return shown
 
@@ -169,6 +170,7 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         testing=app.testing,
         secret_ref=app.secret_ref,
         private_key_ref=app.private_key_ref,
+        grant=app.grant,
     )
 
 
