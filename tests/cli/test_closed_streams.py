@@ -1,6 +1,7 @@
 """Standard streams that the caller closed: read as empty, and written to as a disk that takes nothing.
 
-What may not be here: streams that are open.
+And those that take nothing though they are open: a full disk, and a pipe whose reader has gone. What may not be here:
+streams that take what is written.
 """
 
 from __future__ import annotations
@@ -71,3 +72,41 @@ def test_a_closed_standard_input_is_an_empty_one(valetkey, box, tmp_path, words)
 def test_a_closed_standard_error_takes_nothing_from_the_result(valetkey, robot):
     assert closed(valetkey, ("provider", "list"), 2)[:2] == closed(valetkey, ("provider", "list"))[:2]
     assert closed(valetkey, ("token", "robot/nobody"), 2) == (3, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110  # at import time
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--version",), 0),
+        (("token", "robot/one"), 0),
+        (("key", "generate", "--out", "{new}"), 0),
+        (("token", "robot/nobody"), 3),
+        (("token", "robot/nobody", "--json"), 3),
+        (("nosuch",), 2),
+        ((), 2),
+        (("token", "robot/one", "--vault", "{new}"), 7),
+    ],
+)
+def test_a_full_standard_error_changes_neither_result_nor_exit_code(valetkey, robot, tmp_path, words, code):
+    def run(err, new):
+        command = valetkey.command(*(word.replace("{new}", str(tmp_path / new)) for word in words))
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=err, text=True, env=valetkey.env, timeout=SECONDS, check=False
+        )
+        return done.returncode, done.stdout
+
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
+        assert run(full, "one") == run(subprocess.DEVNULL, "two")
+        assert run(full, "three")[0] == code
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_has_gone_is_told_by_the_exit_code_alone(valetkey, tmp_path, stream):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = {"stdout": ("provider", "list"), "stderr": ("provider", "show", "nosuch")}[stream]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    done = subprocess.run(valetkey.command(*words), **pipes, text=True, env=valetkey.env, timeout=SECONDS, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stdout or "", done.stderr or "") == (141, "", "")

@@ -6,8 +6,13 @@ call does not need: no click, no pathlib, no dataclasses. What may not be here: 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 PLACES = ("--vault", "--key-file")
 
@@ -19,16 +24,21 @@ def main() -> int:
     """Do what the command line says and return the exit code."""
     argv = sys.argv[1:]
     _stand_in()
+    _let_remarks_be_lost()
     try:
         code = _done(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        _let_go()
+        _let_go(sys.stderr)
+        try:
+            sys.stdout.flush()  # it may be the other stream whose reader has gone
+        except OSError:
+            _let_go(sys.stdout)
         return READER_GONE
     except OSError as refusal:
         from valetkey.cli.exits import output_lost, wants_json  # late, as above
 
-        _let_go()
+        _let_go(sys.stdout)
         return output_lost(refusal, as_json=wants_json(argv))
     except KeyboardInterrupt:
         from valetkey.cli.exits import interrupted, wants_json  # late, as above
@@ -63,9 +73,35 @@ def _stand_in() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
-def _let_go() -> None:
+class _Remarks(io.FileIO):
+    """Be a standard error that loses what its disk does not take."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, or lose it where there is no room; raises BrokenPipeError."""
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            raise
+        except OSError:
+            return len(data)
+
+
+def _let_remarks_be_lost() -> None:
+    """Keep result and exit code what they are where standard error is full: they say more than a second failure."""
+    stream = sys.stderr
+    # Only what Python opened itself, and no console of Windows, which is no file.
+    if not isinstance(stream, io.TextIOWrapper) or stream is not sys.__stderr__:
+        return
+    if type(getattr(stream.buffer, "raw", stream.buffer)) is io.FileIO:  # which is bare with PYTHONUNBUFFERED
+        raw = _Remarks(stream.fileno(), "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+        )
+
+
+def _let_go(stream: TextIO) -> None:
     """See to it that the interpreter, when it ends, flushes nothing to where nothing can be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _at_once(argv: list[str]) -> str:
