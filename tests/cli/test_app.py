@@ -184,6 +184,13 @@ def test_tokens_of_a_generic_app_go_where_its_note_says(inside, sandbox, hosts):
     named = [word for host in hosts for word in ("--host", host)]
     done = inside("app", "add", "acme", "generic", *words, *named, stdin=MACHINE_SECRET)
     assert "Tokens go to the host of the token endpoint and nowhere else, until --host names" in done.out
+    shown = inside("app", "show", "acme", "--json").json["hosts"]
     assert inside("connect", "acme/one", "--grant", "client_credentials", "--scope", "read").code == 0
     bound = inside("connection", "show", "acme/one", "--json").json["hosts"]
-    assert bound == (list(hosts) or [sandbox.url.partition("://")[2]])
+    assert bound == shown == (list(hosts) or [sandbox.url.partition("://")[2]])
+
+
+def test_the_hosts_of_an_app_stand_beside_those_of_its_provider(inside):
+    words = ("app", "add", "google", "--client-id", "me", "--public", "--host", "api.example")
+    assert inside(*words).code == 0
+    assert inside("app", "show", "google", "--json").json["hosts"] == ["api.example", "*.googleapis.com"]

@@ -49,7 +49,7 @@ def test_verify_names_the_first_broken_place_and_ends_with_seven(inside, log):
     assert shown.code == 7
     assert "tail_cut" in shown.out
     assert log.writers[1] in shown.out
-    assert shown.out.splitlines()[-1] == "the log does not hold: 1 broken places; 12 lines of 3 writers hold"
+    assert shown.out.splitlines()[-1] == "the log does not hold: 1 broken place; 12 lines of 3 writers hold"
     assert "audit_broken" in shown.err
 
 

@@ -84,11 +84,15 @@ def show_report(report: Report, *, as_json: bool) -> None:
             "to": report.last and f"{report.last:%Y-%m-%d %H:%M:%S} UTC",
         }
     )
-    counted = f"{report.lines} lines of {len(report.chains)} writers"
+    counted = f"{_count(report.lines, 'line')} of {_count(len(report.chains), 'writer')}"
     if report.findings:
-        out(f"the log does not hold: {len(report.findings)} broken places; {counted} hold")
+        out(f"the log does not hold: {_count(len(report.findings), 'broken place')}; {counted} hold")
     else:
         out(f"the log holds: {counted}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _when(finding: Finding) -> str:

@@ -15,7 +15,7 @@ from valetkey.cli.ask import file_text
 from valetkey.cli.base import FormCommand, Group, Session, pairs
 from valetkey.cli.exits import REFUSED
 from valetkey.cli.show import clean_lines, out, out_json
-from valetkey.cli.wording import for_commands, option_of
+from valetkey.cli.wording import SETTINGS, for_commands
 from valetkey.errors import InvalidInput, TokenRefused
 
 if TYPE_CHECKING:
@@ -256,6 +256,6 @@ def explain(session: Session, demands: Demands) -> None:
     if session.json:
         out_json(found.to_dict())
     else:
-        out(clean_lines(found.text(option_of)))
+        out(clean_lines(found.text(SETTINGS.__getitem__)))
     if found.reason:
         raise click.exceptions.Exit(REFUSED)

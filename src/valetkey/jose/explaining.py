@@ -120,7 +120,7 @@ class Explanation:
         return self.text(lambda setting: f"Policy({setting}=…)")
 
     def text(self, named: Callable[[str], str]) -> str:
-        """Return all of it for people; `named` says how a setting is named where they are."""
+        """Return all of it for people; `named` says how a setting is named where they are, empty if it is not there."""
         width = max(len(check.rule) for check in self.checks)
         lines = [f"verdict: {self.verdict}" + (f" ({self.reason})" if self.reason else "")]
         for check in self.checks:
@@ -129,7 +129,8 @@ class Explanation:
             line += f"  got {check.got}" if check.got else ""
             lines.append(line)
             if check.ok is False:
-                setting = f"  [{named(check.setting)}]" if check.setting else ""
+                name = named(check.setting) if check.setting else ""
+                setting = f"  [{name}]" if name else ""
                 lines.append(f"         {check.reason}: {check.fix}{setting}")
         for title, found in (("header", self.header), ("claims, unverified" if not self.ok else "claims", self.claims)):
             lines += [f"{title}:", *(f"  {name}: {text}" for name, text in found.items())] if found else []

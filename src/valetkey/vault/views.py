@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -152,7 +152,8 @@ def _at(seconds: float | None) -> datetime | None:
 
 
 def app_info(app: App, provider: Provider) -> AppInfo:
-    """Return an app as it may be shown."""
+    """Return an app as it may be shown; hosts that only a connection's own answer names are not known yet."""
+    told = [*app.hosts, *provider.api.hosts]
     return AppInfo(
         name=app.name,
         provider=app.provider,
@@ -162,7 +163,7 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         has_private_key=app.private_key is not None or bool(app.private_key_ref),
         redirect_uri=app.redirect_uri,
         scopes=Scopes(app.scopes or provider.scopes),
-        hosts=app.hosts or tuple(provider.api.hosts),
+        hosts=_bound(told, provider) if told or not provider.api.hosts_from else (),
         params=app.params,
         created_at=datetime.fromtimestamp(app.created_at, UTC),
         description=provider,
@@ -256,5 +257,9 @@ def hosts_of(connection: Connection, app: App, provider: Provider) -> tuple[str,
     for member in provider.api.hosts_from:
         learned = connection.kept.get(member, "")
         told.append(urlsplit(learned).netloc.rpartition("@")[2] if "//" in learned else learned)
+    return _bound(told, provider)
+
+
+def _bound(told: Iterable[str], provider: Provider) -> tuple[str, ...]:
     hosts = tuple(dict.fromkeys(host.lower() for host in told if host))
     return hosts or (urlsplit(provider.endpoints.token).netloc.rpartition("@")[2].lower(),)
