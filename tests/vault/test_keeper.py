@@ -547,7 +547,7 @@ def test_an_app_is_shown_with_everything_but_its_secrets(scene, keeper):
     told = keeper.app("acme").to_dict()
     assert (told["name"], told["client_id"], told["token_auth"]) == ("acme", "client-1", "client_secret_post")
     assert (told["has_secret"], told["has_private_key"]) == (True, False)
-    assert (told["scopes"], told["hosts"], told["params"]) == (["read"], ["own.test"], {"tenant": "t"})
+    assert (told["scopes"], told["hosts"], told["params"]) == (["read"], ["own.test", "api.acme.test"], {"tenant": "t"})
     assert told["created_at"] == "2026-03-01T12:00:00+00:00"
     assert "a-client-secret" not in repr(told) + repr(keeper.app("acme"))
     with pytest.raises(NotFound):
