@@ -289,6 +289,32 @@ def test_an_answer_that_is_not_the_one_is_refused(inside, box, change, exit_code
     assert inside("connection", "list", "--json").json == []
 
 
+@pytest.mark.network
+def test_a_grant_that_the_app_may_not_use_is_refused_by_the_provider(inside, box):
+    # Nobody has to connect: the registration is to be changed, which is exit code 5 of the table.
+    done = inside("connect", "box/alice", "--grant", "client_credentials", "--json")
+    assert (done.code, done.error["code"]) == (5, "unauthorized_client")
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("robot/one", "--grant", "client_credentials"), "read raed"),
+        (("box/alice", "--device"), "read raed offline_access"),  # asked for beside them, for a refresh token
+        (("box/alice", "--no-browser"), "read raed offline_access"),
+    ],
+)
+def test_scopes_that_are_refused_are_named(inside, box, words, asked):
+    def refused(said: str) -> str:
+        state = re.search(r"[?&]state=([^&\s]+)", said).group(1)
+        return f"http://127.0.0.1/callback?error=invalid_scope&state={state}&iss={box.issuer}"
+
+    done = inside("connect", *words, "--scope", "read", "--scope", "raed", "--json", stdin=refused)
+    assert (done.code, done.error["code"], done.error["evidence"]["asked"]) == (5, "invalid_scope", asked)
+    assert done.error["cause"].startswith(f"asked for: {asked}; ")
+
+
 @pytest.mark.parametrize(
     ("registered", "said"),
     [

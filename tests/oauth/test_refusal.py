@@ -40,7 +40,7 @@ def refusal(client, answer):
     [
         ("invalid_grant", GrantRefused),
         ("expired_token", GrantRefused),
-        ("unauthorized_client", GrantRefused),
+        ("unauthorized_client", RequestRefused),
         ("interaction_required", GrantRefused),
         ("invalid_client", ClientRefused),
         ("access_denied", ConsentDenied),

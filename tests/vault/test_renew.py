@@ -293,7 +293,8 @@ def test_unauthorized_client_is_for_good(desk):
     world = ready(desk, [refusal("unauthorized_client")])
     with pytest.raises(NeedsReconnect):
         drive(obtain(desk, "acme/alice", ANY), world)
-    assert held(desk, world).trouble.sort == "grant"
+    after = held(desk, world)
+    assert (after.trouble.sort, after.intent) == ("grant", None), "it was plainly refused, so nothing is in doubt"
 
 
 @pytest.mark.parametrize(
@@ -343,9 +344,11 @@ def test_html_in_the_place_of_a_token_is_weather_and_keeps_the_doubt(desk):
 
 def test_invalid_scope_is_our_configuration(desk):
     world = ready(desk, [refusal("invalid_scope")])
-    with pytest.raises(RequestRefused):
+    with pytest.raises(RequestRefused) as refused:
         drive(obtain(desk, "acme/alice", ANY), world)
-    assert held(desk, world).trouble.sort == "client"
+    trouble = held(desk, world).trouble
+    assert (trouble.sort, trouble.cause) == ("client", refused.value.cause)
+    assert trouble.cause.startswith("asked for: no scope at all; ")  # a refresh names none (RFC 6749 section 6)
 
 
 def test_of_two_plans_one_renews_and_the_other_takes_its_token(desk):

@@ -55,8 +55,8 @@ TABLE: Final[Mapping[str, Refusal]] = {
     # RFC 6749 section 5.2
     "invalid_grant": Refusal(GrantRefused),
     "invalid_client": Refusal(ClientRefused),
-    "unauthorized_client": Refusal(
-        GrantRefused,
+    "unauthorized_client": Refusal(  # the registration is to be changed: no new consent mends it
+        RequestRefused,
         "this app may not use this kind of grant, or not any more",
         "allow the grant type for the app in the provider's console, then connect again",
     ),

@@ -1,18 +1,19 @@
-"""Which request obtains tokens for a connection: a table from grant to request. Pure."""
+"""Which request obtains tokens for a connection: a table from grant to request. And of scopes refused. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, TypedDict
 
 import msgspec
 
-from valetkey.errors import InvalidInput, NotConnected
+from valetkey.errors import PROVIDER_TEXT_LIMIT, InvalidInput, NotConnected, ValetkeyError
 from valetkey.oauth.assertion import assertion, jwt_bearer_request
 from valetkey.oauth.client import Client, Stamp
 from valetkey.oauth.token import client_credentials_request, refresh_request
-from valetkey.providers.schema import GrantName
+from valetkey.providers.schema import GrantName, Provider
 from valetkey.values import Request, Scopes
 from valetkey.vault.desk import Desk
 from valetkey.vault.records import App, Asked, Connection
@@ -38,6 +39,23 @@ def token_request(
     if ask is None:
         raise NotConnected(f"{connection.name} cannot be renewed without a person")
     return ask(desk, client, app, _aimed(connection, part), stamp)
+
+
+def asked_scopes(provider: Provider, connection: Connection) -> Sequence[str]:
+    """Return the scopes that the request for a connection's own token names."""
+    if connection.refresh_token("") is not None:
+        return connection.asked.scopes if provider.asking.scope_on_refresh else ()
+    usual = provider.client_credentials_scopes if connection.grant == "client_credentials" else ()
+    return connection.asked.scopes or usual
+
+
+def name_scopes(refusal: ValetkeyError, asked: Iterable[str]) -> None:
+    """Say in the error for a refused scope which ones were asked for; other errors stay as they are."""
+    if refusal.code != "invalid_scope":
+        return
+    scopes = " ".join(dict.fromkeys(asked))[:PROVIDER_TEXT_LIMIT]
+    refusal.cause = f"asked for: {scopes or 'no scope at all'}; {refusal.cause}"
+    refusal.evidence = MappingProxyType({**refusal.evidence, "asked": scopes})
 
 
 Ask = Callable[[Desk, Client, App, Connection, Stamp], Request]

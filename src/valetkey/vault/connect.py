@@ -34,7 +34,7 @@ from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import GrantName, Provider
 from valetkey.values import Entry, Scopes, Secret, Unpicklable
 from valetkey.vault import names
-from valetkey.vault.asking import token_request
+from valetkey.vault.asking import asked_scopes, name_scopes, token_request
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.proving import found_secrets, kept_elsewhere, proven, unproven
 from valetkey.vault.records import App, Asked, Connection, Pending
@@ -130,10 +130,11 @@ def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connect
     held = answer if isinstance(answer, Secret) else Secret(answer)
     del answer
     pending = yield from _use(desk, held, binding)
-    name = f"{pending.app}/{pending.label}"
+    name, scopes = f"{pending.app}/{pending.label}", pending.asked.scopes
     try:
         app = yield from load_app(desk, pending.app)
         provider = desk.provider(app)
+        scopes = (*scopes, *provider.offline_scopes)
         client = unproven(desk, app, provider)
         expected = Expected(
             state=pending.state,
@@ -155,6 +156,7 @@ def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connect
         tokens, asked_at = yield from proven(desk, app, provider, lambda _, client: _redeemed(client, pending, code))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
+        name_scopes(refusal, scopes)
         raise
     return (yield from keep_new(desk, place, tokens, provider, asked_at))
 
@@ -243,6 +245,7 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
         answer, asked_at = yield from proven(desk, app, provider, partial(_granted, desk, wanted))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
+        name_scopes(refusal, asked_scopes(provider, wanted))
         raise
     return (yield from keep_new(desk, place, answer, provider, asked_at))
 

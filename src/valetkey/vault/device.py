@@ -18,6 +18,7 @@ from valetkey.oauth.device import DeviceAuthorization, device_request, device_to
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.values import Scopes
 from valetkey.vault import names
+from valetkey.vault.asking import name_scopes
 from valetkey.vault.connect import Wish, keep_new, place_of
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.proving import proven
@@ -53,6 +54,7 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
         shown = yield from proven(desk, app, provider, lambda _, client: _authorized(client, asked.scopes, extra))
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
+        name_scopes(refusal, (*asked.scopes, *provider.offline_scopes))
         raise
     return DeviceStarted(name, shown, wish, (yield from now()).timestamp() + shown.expires_in)
 
@@ -82,6 +84,7 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
         answer, asked_at = yield from proven(desk, app, provider, lambda _, client: _poll(client, started, scopes))
     except ValetkeyError as refusal:
         yield from note("connect.refused", started.connection, "refused", refusal.code)
+        name_scopes(refusal, (*wanted.asked.scopes, *provider.offline_scopes))
         raise
     return (yield from keep_new(desk, place, answer, provider, asked_at))
 

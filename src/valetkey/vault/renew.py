@@ -36,7 +36,7 @@ from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import Provider
 from valetkey.values import Entry, Scopes, Token
 from valetkey.vault import names
-from valetkey.vault.asking import token_request
+from valetkey.vault.asking import asked_scopes, name_scopes, token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
 from valetkey.vault.judge import Demand, Refuse, Serve, Wait, judge, reconnect, token_of
 from valetkey.vault.proofs import trial_refused
@@ -284,6 +284,7 @@ def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before
 
 def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Plan[Serve | None]:
     """Write a failure down; give the fallback while it lives, unless the failure is about the caller."""
+    name_scopes(refusal, () if claim.part else asked_scopes(claim.provider, claim.connection))
     settled = yield from _settle(claim, refusal, spent=not isinstance(refusal, Weather) or refusal.sent)
     yield from _note("refresh.failed", claim.connection.name, "failed", refusal.code)
     if settled is None:
@@ -326,10 +327,16 @@ def _fate(claim: Claim, refusal: ValetkeyError, *, spent: bool) -> Intent | None
     if isinstance(refusal, Weather) and spent and refusal.status != 429:
         return msgspec.structs.replace(intent, fate="server_error" if refusal.status else "answer_lost")
     # Not sent, or plainly refused: nothing new is in doubt. What was in doubt before stays so, unless it is settled.
-    return None if isinstance(refusal, GrantRefused) and not claim.trial else claim.doubt
+    return None if _for_good(refusal) and not claim.trial else claim.doubt
 
 
 _FOR_GOOD: Final = frozenset({"unauthorized_client"})
+"""Refusals of the registration that end a grant: the same refresh token is not taken later either."""
+
+
+def _for_good(refusal: ValetkeyError) -> bool:
+    return isinstance(refusal, GrantRefused) or refusal.code in _FOR_GOOD
+
 
 _WHY: Final = {
     "open": (
