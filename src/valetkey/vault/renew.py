@@ -284,7 +284,8 @@ def token_set(answer: TokenAnswer, moment: float, asked: tuple[str, ...], before
 
 def _failed(claim: Claim, refusal: ProviderError, fallback: Token | None) -> Plan[Serve | None]:
     """Write a failure down; give the fallback while it lives, unless the failure is about the caller."""
-    name_scopes(refusal, () if claim.part else asked_scopes(claim.provider, claim.connection))
+    if not claim.part:  # another target may be named as a scope
+        name_scopes(refusal, asked_scopes(claim.provider, claim.connection))
     settled = yield from _settle(claim, refusal, spent=not isinstance(refusal, Weather) or refusal.sent)
     yield from _note("refresh.failed", claim.connection.name, "failed", refusal.code)
     if settled is None:
