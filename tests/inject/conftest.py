@@ -30,7 +30,7 @@ from valetkey.testing import Sandbox
 from valetkey.testing.apps import sandbox_apps
 from valetkey.values import Secret, Token
 from valetkey.vault.connect import Wish
-from valetkey.vault.views import Credential, Validity
+from valetkey.vault.views import Credential
 
 NAME = "sandbox/alice"
 
@@ -223,9 +223,8 @@ class FakeSource:
         if not self.lasting:
             return Credential(self.token(), self.hosts, "Bearer", self.headers)
         if self._made is None or time.monotonic() >= self._made.validity.until:
-            self._made = Credential(
-                self.token(), self.hosts, "Bearer", self.headers, self._told, self._again, Validity(math.inf)
-            )
+            self._made = Credential(self.token(), self.hosts, "Bearer", self.headers, self._told, self._again)
+            self._made.validity.until = math.inf
         return self._made
 
     def _told(self, token: Token, host: str, reason: str) -> None:

@@ -32,6 +32,12 @@ def test_a_refused_token_is_renewed_once_and_the_request_sent_again(either, api,
     assert [(seen.method, seen.body) for seen in api.seen] == [("POST", b"the body")] * 2
 
 
+def test_the_log_is_told_of_both_tokens(either, api, source):
+    api.accepted, source.lasting, source.headers = {"fake-token-number-2"}, True, {}
+    assert either(source, "GET", api.url()).status == 200
+    assert source.told == [("fake-token-number-1", api.host, ""), ("fake-token-number-2", api.host, "")]
+
+
 def test_the_clients_history_shows_no_renewal(call, api, source):
     api.accepted = {"fake-token-number-2"}
     assert call(source, "GET", api.url()).history == ()

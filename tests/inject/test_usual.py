@@ -16,7 +16,6 @@ from valetkey.errors import NotFound
 from valetkey.inject import httpx as for_httpx
 from valetkey.inject import loader
 from valetkey.values import Secret, Token
-from valetkey.vault.views import Validity
 
 pytestmark = pytest.mark.network
 
@@ -144,7 +143,7 @@ def test_where_no_token_can_be_had_any_more_nothing_is_sent(ask, api, source):
         asked.append(name)
         if len(asked) > 1:
             raise NotFound("there is no connection called sandbox/alice")
-        return replace(real(name), validity=Validity())
+        return replace(real(name))
 
     source.credential = gone
     with pytest.raises(NotFound):
@@ -181,6 +180,44 @@ def test_a_source_that_cannot_count_is_told_of_each(ask, api, source):
     source.credential = lambda name: replace(real(name), again=lambda _host: None)
     ask(*[get(api.url())] * 5)
     assert source.told == [("fake-token-number-1", api.host, "")] * 5
+
+
+def test_a_source_that_changes_what_another_gave_is_asked_each_time(ask, api, source):
+    real, hosts = source.credential, iter([(api.bound,), (api.bound,), ()])
+    source.credential = lambda name: replace(real(name), hosts=next(hosts))
+    ask(*[get(api.url())] * 3)
+    assert api.tokens() == [FIRST, FIRST, None]
+
+
+def test_provider_headers_that_are_one_but_for_their_case_are_sent_once(ask, api, source):
+    source.headers = {"authorization": "theirs", "X-A": "1", "x-a": "2"}
+    ask(*[get(api.url())] * 3)
+    assert api.tokens() == [FIRST] * 3
+    assert [seen.headers["x-a"] for seen in api.seen] == ["2"] * 3
+
+
+def test_what_takes_the_place_of_httpxs_own_sending_sees_the_body(source, monkeypatch):
+    """As pytest-httpx and respx do it."""
+    seen = []
+
+    def handle_request(_self, request):
+        seen.append((request.content, request.headers["authorization"]))
+        return httpx.Response(200)
+
+    source.hosts = ("api.example.com",)
+    with httpx.Client(transport=for_httpx.Transport(source, source.name)) as client:
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+        for body in (b"one", b"two"):
+            client.post("https://api.example.com/", content=body)
+    assert seen == [(b"one", FIRST), (b"two", FIRST)]
+
+
+def test_a_request_that_was_not_read_is_sent_all_the_same(api, source):
+    lines = {"host": api.bound, "content-length": "3"}
+    with httpx.Client(transport=for_httpx.Transport(source, source.name)) as client:
+        for _ in range(2):
+            client.send(httpx.Request("PUT", api.url(), headers=lines, stream=httpx.ByteStream(b"abc")))
+    assert [seen.body for seen in api.seen] == [b"abc"] * 2
 
 
 def test_what_is_done_on_behalf_of_somebody_is_told_each_time(ask, api, source):

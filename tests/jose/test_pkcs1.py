@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from valetkey.errors import TokenRefused
 from valetkey.jose import Key, sign_bytes, verify_bytes
-from valetkey.jose.algorithms import _quick_pkcs1, rows
+from valetkey.jose.algorithms import BadSignature, _quick_pkcs1, rows
 from valetkey.jose.wire import encode
 
 OCTETS = 256
@@ -79,6 +79,43 @@ def test_every_other_encoding_is_refused(private, key, case):
     with pytest.raises(TokenRefused) as refusal:
         verify_bytes(forged(private, key, **WRONG[case]), key.public())
     assert refusal.value.reason == "bad_signature"
+
+
+def test_a_signature_without_the_zeros_it_begins_with_is_refused(key):
+    """OpenSSL's recovery takes shorter ones; four characters less leave the last character as it was."""
+    asked = []
+    public = Key.from_pem(key.to_pem(), alg="RS256").checker  # the whole way, as a token goes it
+    for number in range(100_000):
+        message = b"h.%d" % number
+        signature = key.signer(message)
+        if signature[0]:
+            continue
+        asked.append(number)
+        stripped = encode(signature.lstrip(b"\0"))
+        with pytest.raises(BadSignature):
+            public(message, stripped)
+        if len(asked) == 2:
+            break
+    assert len(asked) == 2
+
+
+def test_a_signature_that_is_three_bytes_short_is_not_even_recovered(private):
+    def asked(*_):
+        raise AssertionError("the slow way was asked")
+
+    class Public:
+        """Recover what is right, as OpenSSL does where three zeros were left out."""
+
+        key_size = 8 * OCTETS
+
+        @staticmethod
+        def recover_data_from_signature(signature, *_):
+            return INFO + hashlib.sha256(b"m").digest()
+
+    quick = _quick_pkcs1(Public, "RS256", asked)
+    quick(b"m", encode(bytes(OCTETS)))
+    with pytest.raises(AssertionError, match="the slow way was asked"):
+        quick(b"m", encode(bytes(OCTETS - 3)))
 
 
 @pytest.mark.parametrize("bits", [2048, 2056, 2052, 3072])

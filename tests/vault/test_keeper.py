@@ -292,6 +292,21 @@ def test_a_credential_in_hand_ends_with_its_token(scene, keeper, happens):
     assert made.validity.until == 0
 
 
+def test_a_credential_ends_before_it_is_out_of_sight(scene, keeper):
+    """A child that is forked in between would have it and not know of it."""
+    seen = []
+
+    class Watched(dict):
+        def pop(self, name, *otherwise):
+            seen.append(self[name].validity.until)
+            return super().pop(name, *otherwise)
+
+    keeper.credential("acme/alice")
+    keeper._opened._credentials = Watched(keeper._opened._credentials)
+    keeper.refresh("acme/alice")
+    assert seen == [0]
+
+
 def test_a_forked_child_begins_with_nothing(scene, keeper):
     keeper.credential("acme/alice")
     opened_module._forked()  # what the interpreter calls in the child

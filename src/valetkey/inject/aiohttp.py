@@ -41,7 +41,7 @@ def middleware(source: AsyncSource, name: str) -> ClientMiddlewareType:
             other = await carrier.another_async(source, credential, target)
             if other is None or not _can_be_sent_again(request):
                 return response
-            put = rule.missing(rule.headers(other), request.headers)
+            put = rule.missing(carrier.replaying(other, target), request.headers)
             await _discard(request, response)
         except BaseException:
             response.close()

@@ -98,6 +98,12 @@ class Carrier:
             return None
         return _with(credential, renewed)
 
+    def replaying(self, credential: Credential, target: Target) -> HeaderLines:
+        """Return the header lines for the second attempt, and tell that another token goes there."""
+        lines = rule.headers(credential)
+        credential.told(credential.token, target.host, "")
+        return lines
+
     def replayed(self, credential: Credential, target: Target, status: int) -> None:
         """Remember how an API answered to a token that was renewed for it."""
         if status != UNAUTHORIZED:

@@ -65,7 +65,7 @@ class Transport(httpx.BaseTransport):
             other = self._carrier.another(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), Own(request.headers))
+            put = rule.missing(self._carrier.replaying(other, target), Own(request.headers))
         except BaseException:
             response.close()
             raise
@@ -121,7 +121,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             other = await self._carrier.another_async(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), Own(request.headers))
+            put = rule.missing(self._carrier.replaying(other, target), Own(request.headers))
         except BaseException:
             await response.aclose()
             raise
@@ -182,7 +182,7 @@ class Auth(httpx.Auth):
             other = self._carrier.another(self._source, credential, target)
         if other is None or rewind is None or not rewind():
             return
-        with _lent(request, rule.headers(other)):
+        with _lent(request, self._carrier.replaying(other, target)):
             response = yield request
         if response.request is request:
             self._carrier.replayed(other, target, response.status_code)
@@ -203,7 +203,7 @@ class Auth(httpx.Auth):
             other = await self._carrier.another_async(self._async_source, credential, target)
         if other is None or rewind is None or not rewind():
             return
-        with _lent(request, rule.headers(other)):
+        with _lent(request, self._carrier.replaying(other, target)):
             response = yield request
         if response.request is request:
             self._carrier.replayed(other, target, response.status_code)

@@ -56,6 +56,10 @@ def _copied_for_httpx(request: httpx.Request) -> httpx.Request:
     copied = httpx.Request.__new__(httpx.Request)
     copied.method, copied.url, copied.headers = request.method, request.url, httpx.Headers(request.headers)
     copied.extensions, copied.stream = request.extensions, request.stream
+    try:
+        copied._content = request._content  # noqa: SLF001 - what was read already; pytest-httpx and respx look at it
+    except AttributeError:  # not suppress(): this is asked for each request
+        return copied
     return copied
 
 
@@ -117,12 +121,13 @@ class Loader:
         ):
             return None
         carrying = self._copied(request)
-        lines = carrying.headers._list  # noqa: SLF001 - to set a line the public way takes as long as all else here
-        for line in lines:
+        # Not by the public way, which takes as long for one line as all that is done here. And no name for the list
+        # with the token in it: error reporters write down what names there are.
+        for line in carrying.headers._list:  # noqa: SLF001 - see above
             if line[1] in known.names:
                 return None
         known.use()
-        lines += known.lines
+        carrying.headers._list += known.lines  # noqa: SLF001 - see above
         return known.credential, carrying, nothing_to_rewind
 
     def loaded(self, credential: Credential, request: httpx.Request) -> Loaded | None:
@@ -131,8 +136,8 @@ class Loader:
         put = self._carrier.put(credential, target, Own(request.headers))
         if put is None:
             return None
-        whole = len(put) == len(credential.headers) + 1  # where the caller had none of the provider's own lines
-        use = credential.again(target.host) if whole and LISTED else None
+        names = {name.lower() for name in put}  # as many where the caller had none of them, and none is there twice
+        use = credential.again(target.host) if len(names) == len(credential.headers) + 1 and LISTED else None
         if use is not None:
             self._known = _Known(credential, request.url, put, use)
         return credential, self.carrying(request, put), rewind_of(request.stream)

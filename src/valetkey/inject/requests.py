@@ -72,7 +72,7 @@ class Adapter(BaseAdapter):
             other = self._carrier.another(self._source, credential, target)
             if other is None or rewind is None or not rewind():
                 return response
-            put = rule.missing(rule.headers(other), request.headers)
+            put = rule.missing(self._carrier.replaying(other, target), request.headers)
         except BaseException:
             response.close()
             raise
@@ -149,7 +149,7 @@ class Auth(AuthBase):
             response.close()
             raise
         again = response.request.copy()
-        again.headers["Authorization"] = rule.headers(other)["Authorization"]
+        again.headers["Authorization"] = self._carrier.replaying(other, target)["Authorization"]
         adapter = response.connection
         _discard(response)
         response = adapter.send(again, **way)

@@ -12,7 +12,10 @@ from valetkey.vault.views import Credential
 
 
 class Source(Protocol):
-    """Give what goes on a request; may block. Safe for many threads at once."""
+    """Give what goes on a request; may block. Safe for many threads at once.
+
+    Asked at every hop, unless it says by a credential's `validity` that this one may be used until then.
+    """
 
     def credential(self, name: str) -> Credential:
         """Return a fresh token, the hosts it may go to, and how it is written; raises the errors of Keeper.token."""

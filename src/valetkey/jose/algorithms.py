@@ -179,7 +179,8 @@ def _quick_pkcs1(public: rsa.RSAPublicKey, name: str, check: Checker) -> Checker
         one.update(message)
         try:
             raw = from_base64(b'"' + signature.translate(TO_STANDARD) + padded)
-            if recover(raw, plain, None) == prefix + one.digest() and signature[-1] in last:
+            # RFC 8017 section 8.2.2 step 1: OpenSSL would also take one without the zeros it begins with.
+            if len(raw) == octets and recover(raw, plain, None) == prefix + one.digest() and signature[-1] in last:
                 return
         except (InvalidSignature, ValueError, UnsupportedAlgorithm, MsgspecError):
             pass

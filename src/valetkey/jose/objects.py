@@ -4,8 +4,8 @@ Each member named once, UTF-8 without a byte order mark, no NaN, bounded depth; 
 read-only, so that claims that are kept for the next caller cannot be changed by this one.
 
 In two steps, because the second is work in Python and is done only for whom it is worth it: `load` reads the JSON;
-`settle` looks for members named twice. The usual object needs no second step: no object is inside it, and its commas
-tell how many members it has.
+`settle` looks for members named twice. `parse_segment` is for those whose header was seen before: the usual object
+needs no second step, for no object is inside it and its commas tell how many members it has.
 What may not be here: what a member means.
 """
 
@@ -43,15 +43,12 @@ class Loaded(NamedTuple):
     what: str
 
 
-def load(raw: bytes, what: str) -> dict[str, Any] | Loaded:
-    """Return a JSON object, or what `settle` needs to make one of it.
+def load(raw: bytes, what: str) -> Loaded:
+    """Return a JSON object that was not looked through.
 
     Raises TokenRefused malformed_json, claim_type, header_not_object or payload_not_object; `what` is "header" or
     "payload".
     """
-    simple = _simple(raw)
-    if simple is not None:
-        return simple
     try:
         found = _loads(raw)
     except _UNREADABLE:
@@ -61,39 +58,32 @@ def load(raw: bytes, what: str) -> dict[str, Any] | Loaded:
     return Loaded(found, raw, what)
 
 
-def load_segment(segment: bytes, what: str) -> dict[str, Any] | Loaded:
-    """Return what `load` and `decode` would, in one step for the usual segment."""
+def parse_segment(segment: bytes, what: str) -> dict[str, Any]:
+    """Return what `parse` makes of a decoded segment, without looking through what shows at once that it need not be.
+
+    That is an object without objects in it, each of whose members is surely named once. Of n members in the text, n - 1
+    commas stand between; others may be in values. So if there are as many commas as members were found, but one, no
+    member took another's place. Or else the same is written as was read.
+    """
     rest = len(segment) & 3
     try:
         raw = from_base64(b'"' + segment.translate(TO_STANDARD) + PADDING[rest])
-        found = _loads_simple(raw)
-    except _UNREADABLE:
-        return load(decode(segment, what), what)
-    if raw.count(b",") + 1 == len(found) and (not rest or segment[-1] in LAST[rest]):
-        return found  # as in _simple
-    return load(decode(segment, what), what)
-
-
-def _simple(raw: bytes) -> dict[str, Any] | None:
-    """Return an object without objects in it, if each of its members is surely named once.
-
-    Of n members in the text, n - 1 commas stand between; others may be in values. So if there are as many commas as
-    members were found, but one, no member took another's place. Else the same must be written as was read.
-    """
+    except msgspec.MsgspecError:
+        raw = b""
+    if not raw or (rest and segment[-1] not in LAST[rest]):
+        raw = decode(segment, what)
     try:
         found = _loads_simple(raw)
     except _UNREADABLE:
-        return None
-    return found if raw.count(b",") + 1 == len(found) or _dumps(found) == raw else None
+        return parse(raw, what)
+    return found if raw.count(b",") + 1 == len(found) or _dumps(found) == raw else parse(raw, what)
 
 
-def settle(loaded: dict[str, Any] | Loaded, *, allow_duplicates: bool = False) -> dict[str, Any]:
+def settle(loaded: Loaded, *, allow_duplicates: bool = False) -> dict[str, Any]:
     """Return the object, each member named once, and read-only inside.
 
     Raises TokenRefused duplicate_member, or malformed_json if it is nested too deep.
     """
-    if isinstance(loaded, dict):
-        return loaded
     found, raw, what = loaded
     shape = raw.translate(None, _NOT_STRUCTURE)
     tally = [len(found)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from valetkey.jose.algorithms import Checker
@@ -34,7 +33,7 @@ MAX_LIFETIME: Final = timedelta(hours=24)
 _MAY_BE_NONE: Final = frozenset({"algorithms", "typ"})
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Policy:
     """Demand of a token: genuine, in time, from `issuer`, for one of `audience`, and what else is set here.
 
@@ -80,7 +79,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         self._check_times()
-        settle = partial(object.__setattr__, self)
+        settle = super().__setattr__
         self._check_lists()
         settle("audiences", frozenset(_names(self.audience, "audience")))
         self._check_names()

@@ -18,7 +18,7 @@ from valetkey.jose.claims import Claims
 from valetkey.jose.header import HEADS_LIMIT, Head, HeaderRules, checked_algorithms, read_head, split
 from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet, as_keyset
-from valetkey.jose.objects import load, load_segment, settle
+from valetkey.jose.objects import load, parse_segment, settle
 from valetkey.jose.policy import Policy
 from valetkey.jose.reasons import config_error, refused
 from valetkey.jose.rules import judge
@@ -75,8 +75,7 @@ def claimed_issuer(token: str | bytes, issuers: Collection[str], *, max_size: in
     Nothing is verified, and nothing comes out but one of the names that went in. Raises TokenRefused: iss_mismatch
     for any other issuer, and those of the token's form.
     """
-    loaded = load_segment(split(as_bytes(token, max_size)).payload, "payload")
-    issuer = settle(loaded).get("iss")
+    issuer = parse_segment(split(as_bytes(token, max_size)).payload, "payload").get("iss")
     if not isinstance(issuer, str) or issuer not in issuers:
         raise refused(
             "iss_mismatch", "the token is from an unknown issuer", claim="iss", expected=sorted(issuers), got=issuer
@@ -107,9 +106,8 @@ def _verified(raw: bytes, keys: KeySet, policy: Policy, now: float) -> tuple[Cla
     if known is None or known[0] is not keys:
         return _read_anew(raw, keys, policy, now)
     try:
-        loaded = load_segment(payload, "payload")
         known[1](signed, signature)
-        body = loaded if isinstance(loaded, dict) else settle(loaded)
+        body = parse_segment(payload, "payload")
     except (BadSignature, TokenRefused):
         return _read_anew(raw, keys, policy, now)  # the slow way finds the exact reason
     return Claims(body, policy.scope_claim), policy.accept(body, now) or _judged(body, policy, now)

@@ -47,7 +47,7 @@ class Opened:
     def __init__(self) -> None:
         self._tokens: dict[str, Held] = {}
         self._credentials: dict[str, Credential] = {}
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()  # a signal's handler may want a token too
         _LIVING.add(self)
 
     def token(self, name: str) -> Held | None:
@@ -109,7 +109,7 @@ class Opened:
 
     def forked(self) -> None:
         """Hold nothing, in a new process: the one who was changing something is not in it."""
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._clear()
 
     def _clear(self) -> None:
@@ -119,9 +119,10 @@ class Opened:
 
     def _end(self, name: str) -> None:
         """Give a credential to nobody any more. An injector that has it in hand asks again before its next use."""
-        made = self._credentials.pop(name, None)
+        made = self._credentials.get(name)
         if made is not None:
-            made.validity.end()
+            made.validity.end()  # before it is out of sight: a child that is forked in between ends what it finds
+            self._credentials.pop(name, None)
 
     def __repr__(self) -> str:
         return f"<Opened, {len(self._tokens)} tokens>"

@@ -46,8 +46,9 @@ class Credential:
     again: Callable[[str], Callable[[], object] | None] = field(default=lambda _host: None, repr=False, compare=False)
     """Give, for a host of which was told, what counts that this token went there once more, on nobody's behalf
     (audit/who.py); None where it must be told each time."""
-    validity: Validity = field(default_factory=Validity, repr=False, compare=False)
-    """Until when it is the one to use; what is over is asked for again, and may be the same."""
+    validity: Validity = field(default_factory=Validity, init=False, repr=False, compare=False)
+    """Until when injectors may use it without asking for it again: never, unless its source says so. A copy that was
+    made with dataclasses.replace has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
