@@ -156,6 +156,8 @@ def test_connections_are_chosen_by_app_and_state_and_counted(inside, robot):
     assert inside("connection", "list", "box", "--json").json == []
     assert inside("connection", "list", "--state", "revoked", "--json").json == []
     assert inside("connection", "list", "--count", "--json").json == {"active": 2}
+    assert inside("connection", "list", "robot", "--count", "--json").json == {"active": 2}
+    assert inside("connection", "list", "box", "--count", "--json").json == {}
 
 
 def test_a_provider_that_cannot_be_told_is_asked_again_unless_forced(inside, robot):
