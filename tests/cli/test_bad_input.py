@@ -156,6 +156,13 @@ def test_a_vault_that_is_made_is_told_of_once(inside, tmp_path, monkeypatch):
     assert "made a new" not in inside(*ADD, *URLS, "--vault", "new.db", "--replace").err
 
 
+def test_a_token_given_for_a_place_is_not_repeated_by_the_vault_that_is_made_of_it(inside, tmp_path, canary):
+    token = canary.make("token")
+    done = inside(*ADD, *URLS, "--vault", str(tmp_path / f"eyJhbGciOiJIUzI1NiJ9.{token}.{token}"))
+    assert (done.code, "made a new vault at " in done.err) == (0, True)
+    canary.assert_absent(done.out, done.err)
+
+
 def test_what_was_perhaps_meant_is_named_where_no_vault_is(inside, home, tmp_path, monkeypatch):
     usual = home / "data" / "valetkey" / "vault.db"
     nothing = inside("app", "list", "--json").error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.effects import Event
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
-from valetkey.values import Entry
+from valetkey.values import Entry, shown_path
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
 from valetkey.vault.desk import Desk
@@ -81,7 +81,7 @@ def open_world(
 
 
 def _where(place: Place) -> str:
-    return place.shown if place.path is None else str(place.path.absolute())
+    return place.shown if place.path is None else shown_path(str(place.path.absolute()))
 
 
 def _keyring(place: Place, store: Store, key_file: GivenKey, *, create: bool) -> tuple[Keyring, KeyFile, bool]:
