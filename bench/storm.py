@@ -58,7 +58,7 @@ def filled(path: Path, told: bytes, minted: list[str], *, within: float) -> list
     described = msgspec.structs.replace(described, refresh=msgspec.structs.replace(described.refresh, per_second=1e5))
     facts = {"provider": "sandbox", "client_id": "sandbox-web", "secret": Secret(SECRET), "described": described}
     made = []
-    with valetkey.open(path) as vault:
+    with valetkey.open(path, create=True) as vault:
         vault.add_app(App(name="sb", created_at=0.0, **facts))
         start = time.time() + len(minted) / 2_000  # filling takes its time too
         for number, text in enumerate(minted):

@@ -26,7 +26,7 @@ def started(command: list[str], environment: dict[str, str]) -> float:
 
 
 def connected(folder: Path, sandbox: Sandbox, hosts: tuple[str, ...] = ()) -> valetkey.Vault:
-    vault = valetkey.open(folder / "vault.db")
+    vault = valetkey.open(folder / "vault.db", create=True)
     client = sandbox.clients["sandbox-web"]
     app = App(
         name="sb",
