@@ -154,7 +154,8 @@ class ClientRefused(ProviderError):
     code = "invalid_client"
     cause = "the client id or secret is wrong, has expired, or is sent in a way this provider does not take"
     fix = (
-        "check id and secret in the provider's console, then `valetkey app add --replace`; connections stay as they are"
+        "check id and secret in the provider's console; give another secret with `valetkey app secret stage APP` and "
+        "`promote`, another id by the whole `valetkey app add APP …` once more, with --replace; connections stay"
     )
 
 

@@ -149,6 +149,21 @@ def test_a_mistyped_place_gets_no_vault(inside, tmp_path, words):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words", [["app", "list", "--vault", ""], ["token", "a/b", "--key-file="], ["token", "a/b", "--vault="]]
+)
+def test_an_empty_place_is_not_taken_for_none_given(inside, words):
+    """`--vault "$UNSET"` must not lead to another vault."""
+    done = inside(*words, "--json")
+    assert (done.code, done.error["message"]) == (2, f"{words[-1].rstrip('=') or words[-2]} names nothing")
+
+
+@pytest.mark.parametrize("words", [["completion"], ["completion", "ksh"]])
+def test_the_words_to_choose_from_are_named(inside, words):
+    said = inside(*words, "--json").error["message"]
+    assert all(shell in said for shell in ("bash", "zsh", "fish"))
+
+
 def test_a_vault_that_is_made_is_told_of_once(inside, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = inside(*ADD, *URLS, "--vault", "new.db")
@@ -170,6 +185,7 @@ def test_what_was_perhaps_meant_is_named_where_no_vault_is(inside, home, tmp_pat
     assert "`valetkey vault init`" in nothing["fix"]
     assert inside(*ADD, *URLS).code == inside(*ADD, *URLS, "--vault", str(tmp_path / "vault.db")).code == 0
     near = inside("app", "list", "--vault", str(tmp_path / "valut.db"), "--json").error
+    assert f"`valetkey --vault {tmp_path / 'valut.db'} vault init`" in near["fix"]
     assert f"did you mean {tmp_path / 'vault.db'}?" in near["fix"]  # and not vault.key, whose name is as near
     monkeypatch.setenv("VALETKEY_VAULT", str(tmp_path / "elsewhere.sqlite"))
     far = inside("app", "list", "--json").error

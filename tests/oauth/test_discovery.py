@@ -122,6 +122,7 @@ def test_a_document_of_another_issuer_is_refused(answer, issuer):
     with pytest.raises(BadAnswer) as refused:
         read_discovery(issuer, answer(DOCUMENT))
     assert refused.value.evidence["reason"] == "issuer_mismatch"
+    assert (ISSUER in refused.value.fix) is (issuer == ISSUER + "/"), "what another says of itself is no fix"
 
 
 @pytest.mark.parametrize("issuer", [None, 7, ["https://server.example.com"], ""])

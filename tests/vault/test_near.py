@@ -36,6 +36,8 @@ def store(tmp_path):
         ("connection/google/alise", ["google/alice"]),
         ("connection/gogle/alice", ["google/alice"]),
         ("connection/google/zzz9999", []),
+        ("connection/google/tv", []),  # what stands before it makes nothing alike
+        ("connection/gogle/tv", []),  # nor does an app alone
     ],
 )
 def test_names_like_it_are_found(store, record, found):

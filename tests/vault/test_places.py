@@ -132,6 +132,11 @@ def test_six_processes_that_open_a_new_vault_at_once_share_one_key(postgres, hom
         assert len(list(vault.apps())) == 6
 
 
+def test_an_empty_text_is_no_place():
+    with pytest.raises(InvalidInput, match="an empty text"):
+        valetkey.open("")
+
+
 def test_a_key_that_cannot_be_written_makes_no_vault(postgres, home):
     (home / "data" / "valetkey").write_text("a file where a folder should be")
     with pytest.raises(StoreUnavailable) as refused:

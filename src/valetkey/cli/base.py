@@ -112,6 +112,12 @@ class Session:
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     session = context.find_root().obj
+    if value == "" and parameter.name in {"vault", "key_file"}:
+        raise InvalidInput(
+            f"{parameter.opts[0]} names nothing",
+            cause="a variable of the shell that is not set stands empty",
+            fix="name a place, or leave the option out",
+        )
     if value and parameter.name == "vault" and "://" in value:
         from valetkey.vault.places import spoken
 

@@ -176,7 +176,8 @@ def _to_register(app: AppInfo) -> str:
         lead += f" (at {clean(app.description.console)})"
     if app.redirect_uri:
         return lead
-    return f"{lead}; if the provider wants a port: {WITH_PORT}, and --redirect-uri of `valetkey app add --replace`"
+    again = "and --redirect-uri of the whole `valetkey app add …` once more, with --replace"
+    return f"{lead}; if the provider wants a port: {WITH_PORT}, {again}"
 
 
 def _pasted(started: Started, app: AppInfo, *, elsewhere: bool) -> Secret:

@@ -6,6 +6,7 @@ What may not be here: tracebacks with local variables, which hold tokens.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Final
 
@@ -104,15 +105,24 @@ class _Usage(ValetkeyError):
 def _usage(error: click.ClickException) -> ValetkeyError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "valetkey"
-    message = clean(" ".join(_quoting_no_secret(error.format_message()).split())).rstrip(".")
+    message = clean(" ".join(_quoting_no_secret(_in_a_line(error.format_message())).split())).rstrip(".")
     return _Usage(message[:1].lower() + message[1:], fix=getattr(error, "fix", f"`{path} --help` shows what it takes"))
+
+
+def _in_a_line(message: str) -> str:
+    """Return click's words with the choices that it lists in lines of their own behind each other."""
+    return message.replace("\n\t", " ")
+
+
+_CHOICES: Final = re.compile(r"\{[a-z0-9-]+(?:\|[a-z0-9-]+)+\}")
+"""How click names an argument that is one of several words; to those who look for secrets it begins as JSON does."""
 
 
 def _quoting_no_secret(message: str) -> str:
     """Return click's words, without what they quote where that looks like a token or a key."""
     for quote in (" (", " '", ": "):
         said, found, quoted = message.partition(quote)
-        given = quoted.rstrip(".").rstrip("')")
+        given = _CHOICES.sub("", quoted).rstrip(".").rstrip("')")
         if found and any(shown_path(word) != word for word in (given, *given.split(" "))):
             return said
     return message

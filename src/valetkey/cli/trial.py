@@ -186,7 +186,7 @@ def _lines(way: tuple[str, str], sandbox_url: str, vault: str, typed: Iterable[s
     yield ""
     yield f"      {own}"
     yield ""
-    yield f"  The sandbox is {sandbox_url}/ and the vault {vault}"
+    yield f"  The sandbox is {sandbox_url} and the vault {vault}"
 
 
 def program() -> str:

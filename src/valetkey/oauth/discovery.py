@@ -85,8 +85,13 @@ def read_discovery(issuer: str, response: Response, *, allow_private: bool = Fal
     host = urlsplit(secure_url(issuer, "issuer")).netloc
     members = good_members(Provider(key="discovered", name=host), response, proof="issuer")
     # "The "issuer" value returned MUST be identical to the authorization server's issuer identifier value".
-    if members.get("issuer") != issuer:
-        raise bad_answer(host, response, "issuer_mismatch", f"it describes another issuer than {issuer!r}")
+    theirs = members.get("issuer")
+    if theirs != issuer:
+        refusal = bad_answer(host, response, "issuer_mismatch", f"it describes another issuer than {issuer!r}")
+        if theirs == issuer.rstrip("/") or theirs == f"{issuer}/":
+            refusal.cause = "the two must be the same to the letter, and only the slash at the end is not"
+            refusal.fix = f"name the issuer as it calls itself: {theirs}"
+        raise refusal
     found = {name: _url(members.get(theirs), theirs, issuer, response) for name, theirs in ENDPOINTS.items()}
     urls = {
         name: _outside(url, ENDPOINTS[name], issuer, response, allow_private=allow_private)

@@ -28,8 +28,13 @@ def near_in(store: Store) -> Callable[[str], Sequence[str]]:
         kind = record[: record.index("/") + 1]
         folder = record[: record.rindex("/") + 1]
         with suppress(StoreUnavailable):
-            found = store.names(folder, "", LOOKED_AT) or store.names(kind, "", LOOKED_AT)
-            return _like(record.removeprefix(kind), [name.removeprefix(kind) for name in found])
+            label = record.removeprefix(folder)
+            beside = [name.removeprefix(folder) for name in store.names(folder, "", LOOKED_AT)]
+            if beside:  # compared without what they have in common, which makes all of them alike
+                return [f"{folder.removeprefix(kind)}{name}" for name in _like(label, beside)]
+            # No such app, or no connection of it: then one of the same label, in an app that is called alike.
+            same = [name.removeprefix(kind) for name in store.names(kind, "", LOOKED_AT) if name.endswith(f"/{label}")]
+            return _like(record.removeprefix(kind), same)
         return ()
 
     return near

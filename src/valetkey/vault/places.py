@@ -38,6 +38,8 @@ class Place:
             if str(text).startswith(tuple(scheme.removesuffix("/") for scheme in SCHEMES)):
                 raise InvalidInput("a database's URL was given as a path", fix="give it as text")
             return cls(path=expanded(text))
+        if not text:
+            raise InvalidInput("the vault's place is an empty text", fix="name one, or leave it out for the usual one")
         if text.startswith(SCHEMES):
             return cls(url=text)
         if text.startswith(KV_SCHEME):

@@ -117,7 +117,10 @@ def create(place: Place, target: Target, *, ask: Callable[[], Secret] | None = N
 
 def _refuse_taken(store: Store, place: Place) -> None:
     if store.names("", "", 1):
-        raise AlreadyExists(f"there is a vault in {place.shown}", fix="`valetkey vault rewrap` changes its key")
+        raise AlreadyExists(
+            f"there is a vault in {place.shown}",
+            fix="--vault names another place; `valetkey vault rewrap --to …` changes the key of the vault there",
+        )
 
 
 def _keyring(store: Store, place: Place) -> Entry:

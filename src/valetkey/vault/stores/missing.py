@@ -19,7 +19,7 @@ SEEN_MOST: Final = 1000
 
 def no_vault(where: str | Path) -> VaultMissing:
     """Return the error for a place without a vault; a database is named as it may be shown."""
-    cause, meant = "", ""
+    cause, meant, here = "", "", "valetkey"
     if isinstance(where, Path):
         where = where.absolute()
         usual = Path(data_folder(), "valetkey", "vault.db")
@@ -28,12 +28,14 @@ def no_vault(where: str | Path) -> VaultMissing:
             cause = "none was made yet, and no other was named"
         elif named and Path(os.path.expanduser(named)).absolute() == where:  # noqa: PTH111  # it raises nothing
             cause = "VALETKEY_VAULT names this file"
+        if not cause:
+            here = f"valetkey --vault {shown_path(str(where))}"
         meant = _near(where) or (str(usual) if where != usual and usual.exists() else "")
     return VaultMissing(
         f"there is no vault at {shown_path(str(where))}",
         cause=cause,
         fix=(f"did you mean {meant}? " if meant else "")
-        + "--vault or VALETKEY_VAULT names another; `valetkey vault init` or `valetkey app add …` makes one here",
+        + f"--vault or VALETKEY_VAULT names another; `{here} vault init` or `{here} app add …` makes one here",
     )
 
 
