@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shlex
 import shutil
 import sqlite3
 import stat
@@ -191,7 +192,7 @@ def test_a_path_may_hold_any_character(tmp_path, name):
 def test_a_file_that_is_not_there_is_not_made_unless_asked(path):
     with pytest.raises(VaultMissing) as refusal:
         SqliteStore.open(path, create=False)
-    assert "valetkey app add" in explained(refusal).fix
+    assert f"`valetkey --vault {shlex.quote(str(path))} app add …` makes one here" in explained(refusal).fix
     assert not path.exists()
 
 

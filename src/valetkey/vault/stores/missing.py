@@ -6,6 +6,7 @@ What may not be here: opening a store.
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +29,8 @@ def no_vault(where: str | Path) -> VaultMissing:
             cause = "none was made yet, and no other was named"
         elif named and Path(os.path.expanduser(named)).absolute() == where:  # noqa: PTH111  # it raises nothing
             cause = "VALETKEY_VAULT names this file"
-        if not cause:
-            here = f"valetkey --vault {shown_path(str(where))}"
+        if not cause and shown_path(str(where)) == str(where):
+            here = f"valetkey --vault {shlex.quote(str(where))}"
         meant = _near(where) or (str(usual) if where != usual and usual.exists() else "")
     return VaultMissing(
         f"there is no vault at {shown_path(str(where))}",
