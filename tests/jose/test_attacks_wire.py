@@ -256,7 +256,6 @@ def test_commas_in_values_hide_no_member_named_twice(forge, text):
 
 def test_what_the_short_way_takes_is_what_the_long_way_makes_of_it(monkeypatch):
     from valetkey.jose import objects
-    from valetkey.jose.wire import encode
 
     parse = objects.parse
 
@@ -273,7 +272,11 @@ def test_what_the_short_way_takes_is_what_the_long_way_makes_of_it(monkeypatch):
         raw = text.encode()
         looked = []
         monkeypatch.setattr(objects, "parse", lambda *what, looked=looked: looked.append(what) or parse(*what))
-        found, looked_through = objects.parse_segment(encode(raw), "payload"), parse(raw, "payload")
+        looked_through = parse(raw, "payload")
+        try:
+            found = objects.usual(objects.load_usual(raw), raw, "payload")
+        except objects.NOT_USUAL:
+            found = objects.parse(raw, "payload")
         assert (not looked) is simple, text
         assert found == looked_through
         assert [type(value) for value in found.values()] == [type(value) for value in looked_through.values()]

@@ -91,7 +91,7 @@ def test_a_signature_without_the_zeros_it_begins_with_is_refused(key):
         if signature[0]:
             continue
         asked.append(number)
-        stripped = encode(signature.lstrip(b"\0"))
+        stripped = signature.lstrip(b"\0")
         with pytest.raises(BadSignature):
             public(message, stripped)
         if len(asked) == 2:
@@ -113,9 +113,9 @@ def test_a_signature_that_is_three_bytes_short_is_not_even_recovered(private):
             return INFO + hashlib.sha256(b"m").digest()
 
     quick = _quick_pkcs1(Public, "RS256", asked)
-    quick(b"m", encode(bytes(OCTETS)))
+    quick(b"m", bytes(OCTETS))
     with pytest.raises(AssertionError, match="the slow way was asked"):
-        quick(b"m", encode(bytes(OCTETS - 3)))
+        quick(b"m", bytes(OCTETS - 3))
 
 
 @pytest.mark.parametrize("bits", [2048, 2056, 2052, 3072])
@@ -128,6 +128,6 @@ def test_the_quick_comparison_is_enough_for_a_genuine_token(alg, bits):
         raise AssertionError("the slow way was asked")
 
     quick = _quick_pkcs1(private.public_key(), alg, asked)
-    quick(b"header.payload", encode(row.signer(private)(b"header.payload")))
+    quick(b"header.payload", row.signer(private)(b"header.payload"))
     with pytest.raises(AssertionError, match="the slow way was asked"):
-        quick(b"header.payloae", encode(row.signer(private)(b"header.payload")))
+        quick(b"header.payloae", row.signer(private)(b"header.payload"))

@@ -1,8 +1,8 @@
 """The table of algorithms: one row each, and nothing below this file that lists them again (RFC 7518, 8037, 9864).
 
 A row says which keys fit and how to make the two functions a key needs: `signer(key)` gives a function from the
-signing input to the signature's bytes; `checker(key)` gives one that takes the signing input and the signature as it
-stands in the token, and raises BadSignature unless they belong together.
+signing input to the signature's bytes; `checker(key)` gives one that takes the signing input and the signature's bytes,
+and raises BadSignature unless they belong together.
 `none`, RSA1_5 and password-based algorithms have no row and so do not exist.
 What may not be here: tokens, JSON, files.
 """
@@ -21,9 +21,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hmac import HMAC
-from msgspec import MsgspecError
-
-from valetkey.jose.wire import LAST, PADDING, TO_STANDARD, decode, encode, from_base64
 
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -111,8 +108,7 @@ def _hmac_row(bits: int) -> Algorithm:
         mac = signer(secret)
 
         def check(message: bytes, signature: bytes) -> None:
-            # Compared as text: what is not spelled canonically cannot be equal.
-            if not hmac.compare_digest(encode(mac(message)), signature):
+            if not hmac.compare_digest(mac(message), signature):
                 raise BadSignature
 
         return check
@@ -133,7 +129,7 @@ def _rsa_row(name: str, pad: padding.AsymmetricPadding, chosen: hashes.HashAlgor
 
         def check(message: bytes, signature: bytes) -> None:
             try:
-                verify(decode(signature, "signature"), message, pad, chosen)
+                verify(signature, message, pad, chosen)
             except InvalidSignature:
                 raise BadSignature from None
 
@@ -143,9 +139,6 @@ def _rsa_row(name: str, pad: padding.AsymmetricPadding, chosen: hashes.HashAlgor
         return rsa.generate_private_key(65537, RSA_BITS)
 
     return Algorithm(name, "RSA", "", RSA_BITS, frozenset({name}), generate, signer, checker)
-
-
-_ANY: Final = frozenset(range(256))
 
 
 def _begun(name: str) -> Callable[[], hashlib._Hash]:
@@ -171,18 +164,15 @@ def _quick_pkcs1(public: rsa.RSAPublicKey, name: str, check: Checker) -> Checker
     digest, prefix = _DIGEST_INFO[name]
     begun = _begun(digest)
     octets = (public.key_size + 7) // 8
-    rest = -(octets * -4 // 3) & 3  # of a signature's characters, which are as many for each
-    padded, last = PADDING[rest], LAST[rest] or _ANY
 
     def quick(message: bytes, signature: bytes) -> None:
         one = begun()
         one.update(message)
         try:
-            raw = from_base64(b'"' + signature.translate(TO_STANDARD) + padded)
             # RFC 8017 section 8.2.2 step 1: OpenSSL would also take one without the zeros it begins with.
-            if len(raw) == octets and recover(raw, plain, None) == prefix + one.digest() and signature[-1] in last:
+            if len(signature) == octets and recover(signature, plain, None) == prefix + one.digest():
                 return
-        except (InvalidSignature, ValueError, UnsupportedAlgorithm, MsgspecError):
+        except (InvalidSignature, ValueError, UnsupportedAlgorithm):
             pass
         check(message, signature)
 
@@ -219,12 +209,13 @@ def _ecdsa_row(name: str, crv: str, chosen: hashes.HashAlgorithm) -> Algorithm:
         verify = public.verify
 
         def check(message: bytes, signature: bytes) -> None:
-            raw = decode(signature, "signature")
-            if len(raw) != 2 * size:
+            if len(signature) != 2 * size:
                 raise BadSignature
             one = begun()
             one.update(message)
-            pair = encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+            pair = encode_dss_signature(
+                int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big")
+            )
             try:
                 verify(pair, one.digest(), scheme)
             except InvalidSignature:
@@ -249,7 +240,7 @@ def _eddsa_row(
 
         def check(message: bytes, signature: bytes) -> None:
             try:
-                verify(decode(signature, "signature"), message)
+                verify(signature, message)
             except InvalidSignature:
                 raise BadSignature from None
 

@@ -10,12 +10,14 @@ What may not be here: tokens in the clear, checks.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from valetkey.jose.claims import Claims
 
 CACHE_SIZE: Final = 4096
 """How many tokens a policy remembers; with seven claims each, 4 MB when full (measured by bench/jose.py)."""
 
-Remembered: TypeAlias = tuple[object, float, float, Any]
+Remembered: TypeAlias = tuple[object, float, float, Claims]
 """The key set, the moment of verification, the moment from which it no longer counts, the claims."""
 
 

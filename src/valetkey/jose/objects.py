@@ -4,8 +4,8 @@ Each member named once, UTF-8 without a byte order mark, no NaN, bounded depth; 
 read-only, so that claims that are kept for the next caller cannot be changed by this one.
 
 In two steps, because the second is work in Python and is done only for whom it is worth it: `load` reads the JSON;
-`settle` looks for members named twice. `parse_segment` is for those whose header was seen before: the usual object
-needs no second step, for no object is inside it and its commas tell how many members it has.
+`settle` looks for members named twice. The usual object needs no second step, for no object is inside it, which is all
+that `load_usual` reads, and its commas tell how many members it has.
 What may not be here: what a member means.
 """
 
@@ -19,7 +19,6 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 import msgspec
 
 from valetkey.jose.reasons import refused, shown
-from valetkey.jose.wire import LAST, PADDING, TO_STANDARD, decode, from_base64
 
 MAX_DEPTH: Final = 16
 """Deepest nesting of a header or payload. Real ones reach 4 (Keycloak's resource_access)."""
@@ -30,7 +29,9 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 _Scalar: TypeAlias = str | int | float | bool | None
 _loads: Final = msgspec.json.Decoder().decode
-_loads_simple: Final = msgspec.json.Decoder(dict[str, _Scalar | tuple[_Scalar, ...]]).decode
+load_usual: Final = msgspec.json.Decoder(dict[str, _Scalar | tuple[_Scalar, ...]]).decode
+"""Read a JSON object without objects in it; what is not that, raises one of NOT_USUAL."""
+NOT_USUAL: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 _dumps: Final = msgspec.json.Encoder().encode
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -58,24 +59,12 @@ def load(raw: bytes, what: str) -> Loaded:
     return Loaded(found, raw, what)
 
 
-def parse_segment(segment: bytes, what: str) -> dict[str, Any]:
-    """Return what `parse` makes of a decoded segment, without looking through what shows at once that it need not be.
+def usual(found: dict[str, Any], raw: bytes, what: str) -> dict[str, Any]:
+    """Return what `load_usual` found, each member named once; raises as `settle`.
 
-    That is an object without objects in it, each of whose members is surely named once. Of n members in the text, n - 1
-    commas stand between; others may be in values. So if there are as many commas as members were found, but one, no
-    member took another's place. Or else the same is written as was read.
+    Of n members in the text, n - 1 commas stand between; others may be in values. So if there are as many commas as
+    members were found, but one, no member took another's place. Or else the same is written as was read.
     """
-    rest = len(segment) & 3
-    try:
-        raw = from_base64(b'"' + segment.translate(TO_STANDARD) + PADDING[rest])
-    except msgspec.MsgspecError:
-        raw = b""
-    if not raw or (rest and segment[-1] not in LAST[rest]):
-        raw = decode(segment, what)
-    try:
-        found = _loads_simple(raw)
-    except _UNREADABLE:
-        return parse(raw, what)
     return found if raw.count(b",") + 1 == len(found) or _dumps(found) == raw else parse(raw, what)
 
 
