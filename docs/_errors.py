@@ -29,7 +29,9 @@ Every error of valetkey has a **code** for programs, which never changes, and a 
 (why, as far as the evidence goes) and a **fix** (what to do next) for people. None of them holds a secret.
 
 - Library: `error.code`, `error.message`, `error.cause`, `error.fix`, `error.evidence`; `error.explain()` for people,
-  `error.to_dict()` for programs. Catch `valetkey.errors.ValetkeyError` for all of them.
+  `error.to_dict()` for programs. Catch `valetkey.errors.ValetkeyError` for all of them. The traceback of an error that
+  nobody catches ends with cause and fix as well, as they are then; notes that you add stand below.
+- Of a JWT that was refused, `explain()` and tracebacks say what was `expected` and what came (`got`).
 - Command line: `explain()` on standard error, or the object of `to_dict()` with `--json`; the exit code is below.
 
 The three kinds of refusal by a provider are different classes, because they want different reactions: a grant that is

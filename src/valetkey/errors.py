@@ -38,7 +38,8 @@
     │   └── StoreUnavailable         store_unavailable    locked, disk full, connection lost
     └── TokenRefused               a JWT that is not to be trusted (.reason from a fixed list, see jose/)
 
-`code` is for programs and never changes. `str(error)` is one line for people; `explain()` adds cause and fix.
+`code` is for programs and never changes. `str(error)` is one line for people; `explain()` and tracebacks add cause and
+fix.
 No message holds a secret: evidence is names, codes, lengths and fingerprints.
 What may not be here: imports of other rooms; and the root, which is how errors are made and shown (failure.py).
 """
@@ -356,7 +357,11 @@ class TokenRefused(ValetkeyError):
         self.got = got
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_refusal, (self.reason, self.message, self.claim, self.expected, self.got, self.fix))
+        parts = (self.reason, self.message, self.claim, self.expected, self.got, self.fix)
+        return (_rebuild_refusal, parts, self.__getstate__())
+
+    def _told(self) -> dict[str, str]:
+        return {"expected": self.expected, "got": self.got, **super()._told()}
 
     def to_dict(self) -> dict[str, object]:
         """Return the refusal for programs."""

@@ -5,7 +5,7 @@ What may not be here: any kind of error (errors.py, which is also where everybod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import ClassVar, TypeAlias
 
@@ -17,6 +17,7 @@ class ValetkeyError(Exception):
 
     `message` says what happened, `cause` why (as far as evidence goes), `fix` what to do next.
     `evidence` holds short, secret-free facts for programs (`to_dict`), logs, and the properties of subclasses.
+    A plain traceback shows cause and fix as well, as notes of the exception (PEP 678).
     """
 
     code: str = "error"
@@ -31,6 +32,7 @@ class ValetkeyError(Exception):
         self.cause = cause or type(self).cause
         self.fix = fix or type(self).fix
         self.evidence: Mapping[str, Fact] = MappingProxyType(evidence)
+        self._added: list[str] = []
 
     def __str__(self) -> str:
         return self.message
@@ -38,16 +40,38 @@ class ValetkeyError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process pools by pickle, and the default forgets keyword arguments.
         texts = {"code": self.code, "cause": self.cause, "fix": self.fix}
-        return (_rebuild, (type(self), self.message, texts, dict(self.evidence)))
+        return (_rebuild, (type(self), self.message, texts, dict(self.evidence)), self.__getstate__())
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_added": list(self._added)}
+
+    @property
+    def __notes__(self) -> list[str]:
+        """Return what a traceback shows below the message: cause and fix as they are now, and the notes added."""
+        return [*self._lines(), *self._added]
+
+    @__notes__.setter
+    def __notes__(self, notes: Iterable[str]) -> None:
+        own = self._lines()
+        self._added = [note for note in notes if note not in own]
+
+    def add_note(self, note: str, /) -> None:
+        """Add a note, as every exception takes them (PEP 678)."""
+        super().add_note(note)  # which refuses what is no text, and adds to a list that was made for it alone
+        self._added.append(note)
 
     def explain(self) -> str:
         """Return message, cause and fix as lines for a person."""
-        lines = [f"{self.message} [{self.code}]"]
-        if self.cause:
-            lines.append(f"  cause: {self.cause}")
-        if self.fix:
-            lines.append(f"  fix:   {self.fix}")
-        return "\n".join(lines)
+        return "\n".join([f"{self.message} [{self.code}]", *self._lines()])
+
+    def _told(self) -> dict[str, str]:
+        """Return what is said below the message; empty texts are left out there."""
+        return {"cause": self.cause, "fix": self.fix}
+
+    def _lines(self) -> list[str]:
+        told = {f"{word}:": text for word, text in self._told().items() if text}
+        width = max(map(len, ("cause:", *told)))
+        return [f"  {word:<{width}} {text}" for word, text in told.items()]
 
     def to_dict(self) -> dict[str, object]:
         """Return the error for programs: code, message, cause, fix and evidence."""

@@ -98,6 +98,23 @@ def test_a_token_that_does_not_meet_the_demands_is_refused_for_its_reason(inside
     assert (explained.code, explained.json["verdict"], explained.json["reason"]) == (8, "refused", reason)
 
 
+def test_a_refusal_tells_people_what_was_wanted_and_what_came_as_it_tells_programs(inside, files):
+    token = pyjwt.encode(claims(aud="https://other.example"), SECRET, "HS256")
+    words = ("jwt", "verify", "--secret-file", files["secret"], *WANTED)
+    told = inside(*words, stdin=token).err.splitlines()
+    assert told[1:3] == [f"  expected: {AUDIENCE}", "  got:      https://other.example"]
+    error = inside(*words, "--json", stdin=token).error
+    assert (error["expected"], error["got"]) == (AUDIENCE, "https://other.example")
+
+
+def test_a_token_in_a_claim_is_masked_where_the_claim_is_refused(inside, files):
+    inner = pyjwt.encode(claims(sub="ci"), SECRET, "HS256")
+    token = pyjwt.encode(claims(aud=["a", f"x {inner[:60]}"]), SECRET, "HS256")
+    words = ("jwt", "verify", "--secret-file", files["secret"], *WANTED)
+    assert inside(*words, "--json", stdin=token).error["got"] == "a, x (masked)"
+    assert "  got:      a, x (masked)\n" in inside(*words, stdin=token).err
+
+
 def test_a_wrong_key_and_a_token_that_is_none_are_refused(inside, files):
     token = pyjwt.encode(claims(), SECRET, "HS256")
     assert inside("jwt", "verify", "--key", files["public"], *WANTED, "--json", stdin=token).code == 8
@@ -110,7 +127,7 @@ def test_explaining_the_rfcs_token_shows_what_is_right_and_what_is_wrong_with_it
     done = inside("jwt", "explain", *words, stdin=RFC_TOKEN)
     assert (done.code, done.out.splitlines()[0]) == (8, "verdict: refused (expired)")
     assert "ok   signature" in done.out
-    assert "claims, unverified:" in done.out
+    assert "claims, genuine but refused:" in done.out
     assert RFC_TOKEN.rpartition(".")[2] not in done.out
 
 

@@ -6,6 +6,9 @@ import copy
 import inspect
 import pickle
 import re
+import subprocess
+import sys
+import traceback
 
 import pytest
 
@@ -86,12 +89,57 @@ def test_an_error_survives_pickling_and_copying_whole(cls, again):
     assert twin.explain() == error.explain()
     assert str(twin) == str(error) == error.message
     assert twin.args == error.args
+    assert twin.__notes__ == error.__notes__
 
 
 def test_an_error_explains_itself_in_lines():
     error = ProviderError("it broke", code="rusty", cause="rust", fix="oil")
     assert error.explain() == "it broke [rusty]\n  cause: rust\n  fix:   oil"
     assert ValetkeyError("it broke").explain() == "it broke [error]"
+
+
+def test_a_refused_token_explains_what_was_wanted_and_what_came():
+    assert make(TokenRefused).explain() == "too late [expired]\n  expected: now\n  got:      then\n  fix:      hurry"
+    assert TokenRefused("expired", fix="hurry").explain() == "expired [expired]\n  fix:   hurry"
+
+
+def tail(error: ValetkeyError) -> str:
+    """Return what a traceback shows of the error itself."""
+    return "".join(traceback.format_exception_only(error))
+
+
+def test_a_traceback_shows_cause_and_fix_once():
+    error = ProviderError("it broke", cause="rust", fix="oil")
+    assert tail(error) == "valetkey.errors.ProviderError: it broke\n  cause: rust\n  fix:   oil\n"
+    assert tail(ValetkeyError("it broke")) == "valetkey.failure.ValetkeyError: it broke\n"
+    assert "  expected: now\n  got:      then\n" in tail(make(TokenRefused))
+
+
+def test_what_python_itself_prints_of_an_uncaught_error_ends_with_cause_and_fix():
+    program = "from valetkey.errors import ProviderError\nraise ProviderError('it broke', cause='rust', fix='oil')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("\nvaletkey.errors.ProviderError: it broke\n  cause: rust\n  fix:   oil\n")
+    assert done.stderr.count("  cause:") == done.stderr.count("  fix:") == 1
+
+
+def test_a_traceback_shows_the_fix_as_it_is_now():
+    error = ProviderError("it broke", fix="oil")
+    assert error.__notes__ == ["  fix:   oil"]
+    error.cause, error.fix = "rust", "grease"
+    assert tail(error).splitlines()[1:] == ["  cause: rust", "  fix:   grease"]
+
+
+def test_notes_of_others_stand_below_and_are_not_doubled():
+    error = ProviderError("it broke", fix="oil")
+    error.add_note("in the cellar")
+    error.fix = "grease"
+    assert tail(error).splitlines()[1:] == ["  fix:   grease", "in the cellar"]
+    again = pickle.loads(pickle.dumps(error))
+    again.__notes__ = [*again.__notes__, "at night"]  # as tools carry notes from one exception to another
+    assert tail(again).splitlines()[1:] == ["  fix:   grease", "in the cellar", "at night"]
+    assert tail(error).splitlines()[1:] == ["  fix:   grease", "in the cellar"]
+    with pytest.raises(TypeError):
+        error.add_note(7)
 
 
 def test_an_error_is_a_dict_for_programs_without_what_is_empty():

@@ -43,7 +43,20 @@ def test_everything_that_is_wrong_is_listed_with_the_setting_that_changes_it(for
     text = str(found)
     assert "expected after 2026-09-21T14:13:20Z  got 2026-09-21T14:13:15Z" in text
     assert "[Policy(audience=…)]" in text
-    assert "claims, unverified:" in text
+    assert "claims, and the signature is not genuine:" in text
+
+
+def test_the_claims_are_headed_by_what_is_known_of_them(forge):
+    def heading(token, *given):
+        return next(line for line in str(explain(token, *given, now=NOW)).splitlines() if line.startswith("claims"))
+
+    good, late = forge.hs256(), forge.hs256(forge.payload(exp=NOW - 5))
+    assert heading(good, forge.policy(), forge.hs) == "claims:"
+    assert heading(late, forge.policy(), forge.hs) == "claims, genuine but refused:"
+    assert heading(good, None, forge.hs) == "claims, genuine but not judged:"
+    assert heading(late, forge.policy()) == "claims, unverified:"
+    forged = forge.hs256(secret=b"w" * 64)
+    assert heading(forged, forge.policy(), forge.hs) == "claims, and the signature is not genuine:"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ What may not be here: tokens from outside (test_attacks_*.py).
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from valetkey.errors import InvalidInput, KeyRefused, TokenRefused
 from valetkey.jose import Key, KeySet, Policy, sign, sign_bytes, verify
@@ -97,3 +100,37 @@ def test_a_memory_of_any_size_keeps_to_it(size):
 
 def test_spans_of_time_are_taken_as_they_are():
     assert policy(leeway=timedelta(seconds=1.5), max_age=timedelta(hours=1), max_lifetime=None).late == 1.5
+
+
+KEY_MISTAKES = {
+    "a short secret": lambda: Key.secret(b"x" * 16),
+    "a small RSA key": lambda: Key.from_pem(_small_rsa()),
+    "the public half to sign with": lambda: sign(_PAIR.public(), now=NOW, jti="j"),
+    "the public half of a secret": KEY.public,
+    "a secret among public keys": lambda: KeySet([KEY, _PAIR.public()]),
+    "a public key for a secret": lambda: Key.secret(_PAIR.to_pem()),
+    "a private key for a secret": lambda: Key.secret(_PAIR.to_pem(private=True)),
+}
+
+_PAIR = Key.generate("ES256")
+
+
+def _small_rsa() -> bytes:
+    small = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    return small.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def runs(text: str) -> set[str]:
+    """Return what three words stand beside each other in a text."""
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
+
+
+@pytest.mark.parametrize("mistake", KEY_MISTAKES)
+def test_the_refusal_of_a_key_says_nothing_twice(mistake):
+    with pytest.raises(KeyRefused) as caught:
+        KEY_MISTAKES[mistake]()
+    said = [caught.value.message, caught.value.cause, caught.value.fix]
+    assert all(said[::2])
+    for number, text in enumerate(said):
+        assert [runs(text) & runs(other) for other in said[number + 1 :] if runs(text) & runs(other)] == []

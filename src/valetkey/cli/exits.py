@@ -39,7 +39,8 @@ DAMAGED: Final = 7
 REFUSED: Final = 8
 INTERRUPTED: Final = 130
 
-INDENT: Final = len("  cause: ")
+_WORD: Final = re.compile(r"  [a-z]+: +")
+"""What a line of `explain` begins with; what is said behind it stays in a column of its own."""
 
 KEYS_NOT_HERE: Final = frozenset({"jwks_unavailable", "jwks_timeout"})
 """Refusals of a token that say nothing of it: the keys to judge it by could not be fetched."""
@@ -71,8 +72,13 @@ def _tell(error: ValetkeyError, *, as_json: bool) -> int:
 def _explained(error: ValetkeyError) -> str:
     """Return the lines of `explain`, clean, each folded under its own word where a person reads them."""
     message, *rest = clean_lines(error.explain()).split("\n")
-    lines = [fold(line[INDENT:], first=line[:INDENT], rest=" " * INDENT, stream=sys.stderr) for line in rest]
-    return "\n".join([fold(message, rest="  ", stream=sys.stderr), *lines])
+    return "\n".join([fold(message, rest="  ", stream=sys.stderr), *(_beneath(line) for line in rest)])
+
+
+def _beneath(line: str) -> str:
+    word = _WORD.match(line)
+    cut = word.end() if word is not None else 0
+    return fold(line[cut:], first=line[:cut], rest=" " * cut, stream=sys.stderr)
 
 
 def interrupted(*, as_json: bool) -> int:

@@ -19,7 +19,7 @@ from valetkey.jose.key import Key
 from valetkey.jose.keyset import KeySet, as_keyset
 from valetkey.jose.objects import load, settle
 from valetkey.jose.policy import Policy
-from valetkey.jose.reasons import shown
+from valetkey.jose.reasons import HIDDEN, masked, shown
 from valetkey.jose.rules import RULES
 from valetkey.jose.signing import TOKEN_LIMIT
 from valetkey.jose.verifying import as_bytes, check_issuer_bound, check_signature
@@ -49,13 +49,8 @@ _IDENTIFIERS: Final = frozenset(
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
-_JWT_LIKE: Final = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
-"""What every JSON object in base64url begins with, so every JWT."""
-
 _RANDOM_LIKE: Final = re.compile(r"[A-Za-z0-9_~+/=-]{20,}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-
-_HIDDEN: Final = "(masked)"
 
 _MARKS: Final = {True: "ok  ", False: "FAIL", None: "-   "}
 
@@ -76,7 +71,7 @@ class Check:
     fix: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "got", _JWT_LIKE.sub(_HIDDEN, self.got))
+        object.__setattr__(self, "got", masked(self.got))
 
     def to_dict(self) -> dict[str, object]:
         """Return the check for programs, without what is empty."""
@@ -132,9 +127,20 @@ class Explanation:
                 name = named(check.setting) if check.setting else ""
                 setting = f"  [{name}]" if name else ""
                 lines.append(f"         {check.reason}: {check.fix}{setting}")
-        for title, found in (("header", self.header), ("claims, unverified" if not self.ok else "claims", self.claims)):
+        for title, found in (("header", self.header), (self._claims_title(), self.claims)):
             lines += [f"{title}:", *(f"  {name}: {text}" for name, text in found.items())] if found else []
         return "\n".join(lines)
+
+    def _claims_title(self) -> str:
+        """Say what the claims may be taken for: a signature that holds does not make a token one for us."""
+        if self.ok:
+            return "claims"
+        signed = next((check.ok for check in self.checks if check.rule == "signature"), None)
+        if signed is None:
+            return "claims, unverified"
+        if not signed:
+            return "claims, and the signature is not genuine"
+        return "claims, genuine but refused" if self.reason else "claims, genuine but not judged"
 
 
 class _Walk:
@@ -255,7 +261,7 @@ def _length(raw: bytes) -> str:
 def _listed(found: dict[str, Any] | None) -> dict[str, str]:
     """Return members as text for reading; what may be a secret, by its name or by its looks, is masked."""
     return {
-        shown(_veiled(name)): _HIDDEN if _is_masked(name) else shown(_veiled(value, random=name not in _IDENTIFIERS))
+        shown(_veiled(name)): HIDDEN if _is_masked(name) else shown(_veiled(value, random=name not in _IDENTIFIERS))
         for name, value in (found or {}).items()
     }
 
@@ -275,7 +281,7 @@ def _veiled(value: object, *, random: bool = True) -> object:
         return [_veiled(item, random=random) for item in value]
     if not isinstance(value, str):
         return value
-    text = _JWT_LIKE.sub(_HIDDEN, value)
+    text = masked(value)
     return _RANDOM_LIKE.sub(_mask, text) if random else text
 
 
@@ -283,4 +289,4 @@ def _mask(run: re.Match[str]) -> str:
     """Mask a run of letters and digits; words, UUIDs and repetitions stay."""
     text = run[0]
     plain = not any(c.isdigit() for c in text) and (text.islower() or text.isupper())
-    return text if plain or _UUID.fullmatch(text) else _HIDDEN
+    return text if plain or _UUID.fullmatch(text) else HIDDEN

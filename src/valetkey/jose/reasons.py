@@ -6,6 +6,7 @@ What may not be here: checks. They stand where they are made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -13,6 +14,11 @@ from valetkey.errors import InvalidInput, KeyRefused, TokenRefused
 
 SHOWN_LIMIT: Final = 80
 """Longest piece of a token's claims that is repeated in an error; a claim may be 16 KiB of somebody's choosing."""
+
+JWT_LIKE: Final = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*")
+"""What every JSON object in base64url begins with, so every JWT."""
+
+HIDDEN: Final = "(masked)"
 
 
 class Reason(NamedTuple):
@@ -80,21 +86,30 @@ REASONS: Final[dict[str, Reason]] = {
 
 KEY_REASONS: Final[dict[str, str]] = {
     "key_invalid": "give the key as it was exported, complete and unchanged",
-    "key_too_weak": "make a new key: RSA of 2048 bits or more, a secret at least as long as the hash",
+    "key_too_weak": "make a new key; `valetkey key generate` makes none that is too weak",
     "key_not_symmetric": "load it with Key.from_pem or Key.from_jwk; a secret is random bytes and nothing else",
     "key_alg_mismatch": "name the one algorithm this key is for, as alg=…",
     "key_use_mismatch": "use a key whose use is sig and whose key_ops allow it",
-    "key_not_private": "sign with the private key; this is only the public half",
-    "key_not_public": "a shared secret has no public half; give the verifier the secret, or use ES256",
+    "key_not_private": "give the private key, which is with whoever signs",
+    "key_not_public": "give the verifier the secret itself, or use ES256, whose keys have two halves",
     "ambiguous_key": "give each key of the set its own kid",
-    "mixed_keyset": "keep shared secrets and public keys in different key sets",
+    "mixed_keyset": "put each kind into a set of its own",
     "private_key_published": "the issuer has published a private key; it must be replaced at once",
 }
 
 
 def refused(reason: str, message: str, *, claim: str = "", expected: object = "", got: object = "") -> TokenRefused:
-    """Make the refusal for `reason`, with its fix; `expected` and `got` are shortened to one printable line."""
-    return TokenRefused(reason, message, claim=claim, expected=shown(expected), got=shown(got), fix=REASONS[reason].fix)
+    """Make the refusal for `reason`, with its fix; `expected` and `got` are shortened to one printable line.
+
+    What looks like a token in what came is masked: an `aud` may be anything.
+    """
+    came = masked(shown(got))
+    return TokenRefused(reason, message, claim=claim, expected=shown(expected), got=came, fix=REASONS[reason].fix)
+
+
+def masked(text: str) -> str:
+    """Return a text with what looks like a token in it masked."""
+    return JWT_LIKE.sub(HIDDEN, text)
 
 
 def key_refused(reason: str, message: str, *, cause: str = "", fix: str = "") -> KeyRefused:

@@ -71,7 +71,7 @@ def check_secret(secret: bytes, size: int) -> None:
         raise key_refused(
             "key_too_weak",
             f"a secret of {len(secret)} bytes is too short, {size} bytes is the least",
-            cause="RFC 7518 section 3.2: the secret must be at least as long as the hash",
+            cause="RFC 7518 section 3.2 wants as many bytes as the hash has",
         )
     kind = disguise(secret)
     if kind:
