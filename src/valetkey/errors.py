@@ -156,7 +156,7 @@ class ClientRefused(ProviderError):
     cause = "the client id or secret is wrong, has expired, or is sent in a way this provider does not take"
     fix = (
         "check id and secret in the provider's console; give another secret with `valetkey app secret stage APP` and "
-        "`promote`, another id by the whole `valetkey app add APP …` once more, with --replace; connections stay"
+        "`promote`, another id with `valetkey app add APP --replace --client-id ID`; connections stay"
     )
 
 

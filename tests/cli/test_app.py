@@ -135,7 +135,7 @@ def sandbox_free_connection(inside, monkeypatch):
 def test_a_machines_app_opens_no_browser(inside, sandbox):
     words = ("robot", "--issuer", sandbox.url, "--client-id", "sandbox-machine", "--secret-stdin")
     hinted = inside("app", "add", *words, stdin=MACHINE_SECRET)
-    assert "or none with --grant client_credentials" in hinted.err
+    assert "with --grant client_credentials, if the app is registered for it" in hinted.err
     assert inside("connect", "robot/first", "--grant", "client_credentials", "--scope", "read").code == 0
     again = inside("connect", "robot/first", "--scope", "read", "--json").json  # a browser would be waited for
     assert (again["grant"], again["reconnected"]) == ("client_credentials", True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clikit import SECONDS
+from clikit import SECONDS, WEB_SECRET
 
 FULL = Path("/dev/full")
 ADD = ("app", "add", "acme", "--client-id", "me", "--public")
@@ -411,7 +411,8 @@ def test_a_provider_in_trouble_is_told_from_ours(inside, robot, trouble, exit_co
 @pytest.mark.network
 def test_a_server_that_speaks_no_tls_is_a_tls_error(inside, sandbox):
     url = sandbox.url.replace("http://", "https://")
-    done = inside("app", "add", "tls", "--token-url", f"{url}/token", "--client-id", "me", "--public")
+    words = ("app", "add", "tls", "--token-url", f"{url}/token", "--client-id", "me", "--secret-stdin")
+    done = inside(*words, stdin=WEB_SECRET)
     assert done.code == 0, done.err
     done = inside("connect", "tls/x", "--grant", "client_credentials", "--json")
     assert (done.code, done.error["code"]) == (6, "tls_failed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import msgspec
 import pytest
 
@@ -41,6 +43,48 @@ def test_a_replaced_app_keeps_the_time_it_was_added(desk, world):
     after = kept(desk, world)
     assert (after.client_id, after.secret, after.created_at) == ("client-2", Secret("new"), T0)
     assert world.notes == [("app.replaced", "ok", "")]
+
+
+def test_a_replaced_app_with_the_same_secret_has_had_it_since_then(desk, world):
+    put(desk, world, an_app(secret_since=T0))
+    world.advance(1000)
+    drive(add_app(desk, an_app(client_id="client-2"), replace=True), world)
+    assert kept(desk, world).secret_since == T0
+    drive(add_app(desk, an_app(secret=Secret("new")), replace=True), world)
+    assert kept(desk, world).secret_since == T0 + 1000
+
+
+def test_an_app_made_of_another_takes_the_place_of_that_one_alone(desk, world):
+    put(desk, world, an_app())
+    drive(add_app(desk, an_app(scopes=("x",)), over=an_app()), world)
+    assert kept(desk, world).scopes == ("x",)
+    for stale in (an_app(), an_app(client_id="other")):
+        with pytest.raises(AlreadyExists):
+            drive(add_app(desk, an_app(scopes=("y",)), over=stale), world)
+    assert kept(desk, world).scopes == ("x",)
+
+
+def test_an_app_made_of_one_that_is_gone_is_not_kept(desk, world):
+    with pytest.raises(AlreadyExists):
+        drive(add_app(desk, an_app(), over=an_app()), world)
+    assert world.store.names("", "", 10) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"token_auth": "none", "secret": None}, True),
+        ({}, False),
+        ({"token_auth": "none", "secret": None, "grant": "device_code"}, False),
+        ({"token_auth": "none", "secret": None, "grant": None}, False),
+    ],
+)
+def test_a_public_client_has_no_client_credentials_grant(desk, world, changes, refused):
+    """RFC 6749 section 4.4: the client credentials grant type MUST only be used by confidential clients."""
+    app = an_app(**{"grant": "client_credentials", **changes})
+    with pytest.raises(InvalidInput, match="public client") if refused else nullcontext():
+        drive(add_app(desk, app), world)
+    assert (world.store.load("app/acme") is None) is refused
 
 
 def test_an_app_may_be_replaced_before_it_is_there(desk, world):

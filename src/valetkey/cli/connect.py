@@ -117,13 +117,16 @@ def usable_grants(app: AppInfo) -> Sequence[GrantName]:
         found.insert(0, "jwt_bearer")  # the key is for nothing else
     if not app.has_private_key and "jwt_bearer" in found:
         found.remove("jwt_bearer")
+    if app.token_auth == "none" and "client_credentials" in found:
+        found.remove("client_credentials")  # of clients that prove themselves alone (RFC 6749 section 4.4)
     if app.grant is not None:
         return [app.grant, *(grant for grant in found if grant != app.grant)]
     if not found:
         raise InvalidInput(
             f"app {app.name} has no way to connect",
             cause=f"the description of {provider.name} names no endpoint that this app could use",
-            fix=f"look at `valetkey app show {app.name}`; `valetkey app add {app.name} --replace` corrects it",
+            fix=f"look at `valetkey app show {app.name}`; `valetkey app add {app.name} --replace` corrects it, by "
+            "--authorize-url or --device-url for a person, by a secret or key for a machine",
         )
     return found
 
@@ -176,8 +179,8 @@ def _to_register(app: AppInfo) -> str:
         lead += f" (at {clean(app.description.console)})"
     if app.redirect_uri:
         return lead
-    again = "and --redirect-uri of the whole `valetkey app add …` once more, with --replace"
-    return f"{lead}; if the provider wants a port: {WITH_PORT}, {again}"
+    again = f"`valetkey app add {clean(app.name)} --replace --redirect-uri {WITH_PORT}`"
+    return f"{lead}; if the provider wants a port, register {WITH_PORT}, and say so here: {again}"
 
 
 def _pasted(started: Started, app: AppInfo, *, elsewhere: bool) -> Secret:

@@ -27,7 +27,7 @@ def described(
     `urls` are endpoints by their name in the schema; `allow_private` is for an issuer in one's own network.
     Raises NotFound, InvalidInput, InsecureUrl, ProviderError.
     """
-    from valetkey.providers import load, overridden
+    from valetkey.providers import load
 
     if key == "generic" and issuer:
         key = None  # whoever describes itself needs no description by hand
@@ -41,12 +41,24 @@ def described(
         raise InvalidInput("a provider and --issuer were given", fix="leave one of them out")
     if allow_private and not issuer:
         raise InvalidInput("--allow-private is for --issuer", fix="leave it out: URLs given by hand may lie anywhere")
-    for endpoint, url in urls.items():
-        secure_url(url, f"{endpoint} URL")  # said by its own code (insecure_url), ahead of the general check
+    _judge(urls)
     base = discovered(issuer, allow_private=allow_private) if issuer else load(key or _guessed(name, urls))
     if not urls and not issuer:
         return base.key, None
-    return base.key, overridden(base, {f"endpoints.{endpoint}": url for endpoint, url in urls.items()})
+    return base.key, laid_over(base, urls)
+
+
+def laid_over(base: Provider, urls: dict[str, str]) -> Provider:
+    """Return a description with endpoints in the place of its own; raises InvalidInput, InsecureUrl."""
+    from valetkey.providers import overridden
+
+    _judge(urls)
+    return overridden(base, {f"endpoints.{endpoint}": url for endpoint, url in urls.items()})
+
+
+def _judge(urls: dict[str, str]) -> None:
+    for endpoint, url in urls.items():
+        secure_url(url, f"{endpoint} URL")  # said by its own code (insecure_url), ahead of the general check
 
 
 def _guessed(name: str, urls: dict[str, str]) -> str:

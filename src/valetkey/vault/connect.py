@@ -38,6 +38,7 @@ from valetkey.vault.asking import asked_scopes, name_scopes, token_request
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.proving import found_secrets, kept_elsewhere, proven, unproven
 from valetkey.vault.records import App, Asked, Connection, Pending
+from valetkey.vault.registry import refuse_public
 from valetkey.vault.renew import with_tokens
 from valetkey.vault.saving import keep
 
@@ -229,6 +230,7 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
     app_name, label = names.split(name)
     app = yield from load_app(desk, app_name)
     provider = desk.provider(app)
+    refuse_public(app, provider, grant)
     unproven(desk, app, provider)
     moment = (yield from now()).timestamp()
     wanted = Connection(

@@ -19,7 +19,7 @@ from valetkey.errors import InvalidInput, KeyRefused, NotFound
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client, Stamp
 from valetkey.providers import loader
-from valetkey.providers.schema import Provider
+from valetkey.providers.schema import Provider, TokenAuth
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
 from valetkey.vault.layout import head_of
@@ -110,9 +110,7 @@ class Desk:
 
     def client(self, app: App, provider: Provider) -> Client:
         """Return the OAuth client of an app whose secrets are all here (proving.py finds those kept elsewhere)."""
-        # A service account proves itself by its assertion and has no secret (Google, Salesforce; RFC 7521 section 4.1).
-        by_key = app.secret is None and app.private_key is not None and provider.asking.token_auth != "private_key_jwt"
-        method = app.token_auth or ("none" if by_key else provider.asking.token_auth)
+        method = method_of(app, provider)
         key = None
         if method == "private_key_jwt":
             key = self.key(app)
@@ -143,6 +141,14 @@ def _object(text: Secret) -> dict[str, object]:
     except msgspec.MsgspecError:
         raise KeyRefused("the private key looks like a JWK, and is no JSON object") from None
     return found
+
+
+def method_of(app: App, provider: Provider) -> TokenAuth:
+    """Return how an app proves itself: as it says, else as is usual at the provider."""
+    # A service account proves itself by its assertion and has no secret (Google, Salesforce; RFC 7521 section 4.1).
+    secret, key = app.secret is not None or app.secret_ref, app.private_key is not None or app.private_key_ref
+    by_key = key and not secret and provider.asking.token_auth != "private_key_jwt"
+    return app.token_auth or ("none" if by_key else provider.asking.token_auth)
 
 
 def load_app(desk: Desk, name: str) -> Plan[App]:

@@ -232,6 +232,12 @@ class Keeper:
         kept = self._run(registry.add_app(self._desk, app, replace=replace, check=check))
         return app_info(kept, self._desk.provider(kept))
 
+    def change_app(self, name: str, change: Callable[[App], App], *, check: bool = True) -> AppInfo:
+        """Keep an app as `change` makes it of what it is; raises NotFound, and as `add_app` does."""
+        before = self._run(load_app(self._desk, name))
+        kept = self._run(registry.add_app(self._desk, change(before), over=before, check=check))
+        return app_info(kept, self._desk.provider(kept))
+
     def app(self, name: str) -> AppInfo:
         """Return an app as it may be shown; raises NotFound."""
         app = self._run(load_app(self._desk, name))

@@ -7,29 +7,37 @@ import msgspec
 from valetkey.effects import Plan, load, note, now, swap
 from valetkey.errors import AlreadyExists, InvalidInput
 from valetkey.managers.reference import Reference
+from valetkey.providers.schema import GrantName, Provider
 from valetkey.vault import names
-from valetkey.vault.desk import Desk
+from valetkey.vault.desk import Desk, method_of
+from valetkey.vault.proofs import proof_of
 from valetkey.vault.proving import kept_elsewhere, usable
 from valetkey.vault.records import App
 
 
-def add_app(desk: Desk, app: App, *, replace: bool = False, check: bool = True) -> Plan[App]:
+def add_app(desk: Desk, app: App, *, replace: bool = False, over: App | None = None, check: bool = True) -> Plan[App]:
     """Keep an app; raises AlreadyExists unless it may be replaced. Its connections stay as they are.
 
-    Without `check`, what its references lead to is not looked at.
+    `over` is what it was made of: it takes that one's place and no other's. Without `check`, what its references lead
+    to is not looked at.
     """
     record = names.app_record(app.name)
     yield from fit(desk, app, check=check)
     entry = yield from load(record)
-    if entry is not None and not replace:
+    if over is not None and (entry is None or desk.app(app.name, entry) != over):
+        raise _changed(app.name)
+    if entry is not None and not replace and over is None:
         raise AlreadyExists(
             f"there is an app called {app.name}", fix="choose another name, or change this one with --replace"
         )
     moment = (yield from now()).timestamp()
-    before = desk.app(app.name, entry) if entry is not None else app
-    created = before.created_at if entry is not None else moment
-    # What stands beside the secret in use is nobody's to lose by a change of something else.
-    kept = msgspec.structs.replace(app, created_at=created, staged=before.staged, secret_since=moment)
+    before = desk.app(app.name, entry) if entry is not None else None
+    created, since, staged = moment, moment, app.staged
+    if before is not None:
+        # What stands beside the secret in use is nobody's to lose by a change of something else.
+        created, staged = before.created_at, before.staged
+        since = before.secret_since if proof_of(app).fingerprint == proof_of(before).fingerprint else moment
+    kept = msgspec.structs.replace(app, created_at=created, staged=staged, secret_since=since)
     if not (yield from swap(record, entry.version if entry else 0, desk.seal_app(kept))):
         raise _changed(app.name)
     yield from note("app.replaced" if entry else "app.added", app.name, provider=app.provider)
@@ -41,6 +49,8 @@ def fit(desk: Desk, app: App, *, check: bool = True) -> Plan[None]:
     names.app_name(app.name)
     _refuse_both(app)
     provider = desk.provider(app)
+    if app.grant is not None:
+        refuse_public(app, provider, app.grant)
     if check or not kept_elsewhere(app):
         yield from usable(desk, app, provider)
 
@@ -62,6 +72,18 @@ def _refuse_both(app: App) -> None:
             Reference.parse(reference)
         if reference and secret is not None:
             raise InvalidInput(f"app {app.name} was given a secret and where it is kept", fix="give one of them")
+
+
+def refuse_public(app: App, provider: Provider, grant: GrantName) -> None:
+    """Refuse the client credentials of a client that has none (RFC 6749 section 4.4); raises InvalidInput."""
+    if grant != "client_credentials" or method_of(app, provider) != "none":
+        return
+    raise InvalidInput(
+        f"app {app.name} is a public client, and has no client_credentials grant",
+        cause="that grant is for clients that prove themselves (RFC 6749 section 4.4), with a secret or a key",
+        fix="give it one: --secret-stdin, --secret-ref or --private-key of `valetkey app add` (and --replace where "
+        "the app is there); or let a person connect it: --grant authorization_code, or device_code",
+    )
 
 
 def _changed(name: str) -> AlreadyExists:

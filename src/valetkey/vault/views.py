@@ -13,7 +13,7 @@ import msgspec
 from valetkey.errors import ValetkeyError
 from valetkey.providers.schema import GrantName, Provider
 from valetkey.values import Scopes, Token
-from valetkey.vault.desk import fingerprint
+from valetkey.vault.desk import fingerprint, method_of
 from valetkey.vault.forecast import Drift, Forecast, drift_of, forecasts_of
 from valetkey.vault.records import App, Connection, TokenSet
 
@@ -159,7 +159,7 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         name=app.name,
         provider=app.provider,
         client_id=app.client_id,
-        token_auth=app.token_auth or provider.asking.token_auth,
+        token_auth=method_of(app, provider),
         has_secret=app.secret is not None or bool(app.secret_ref),
         has_private_key=app.private_key is not None or bool(app.private_key_ref),
         redirect_uri=app.redirect_uri,
