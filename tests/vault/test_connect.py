@@ -18,16 +18,18 @@ from valetkey.errors import (
     ConsentDenied,
     GrantRefused,
     InvalidInput,
+    NotConnected,
     NotFound,
     ProviderTimeout,
     ProviderUnavailable,
     RequestRefused,
     StoreUnavailable,
-    ValetkeyError,
 )
+from valetkey.oauth.client import Stamp
 from valetkey.providers.schema import Asking
 from valetkey.values import Response, Secret
 from valetkey.vault import names
+from valetkey.vault.asking import token_request
 from valetkey.vault.connect import PENDING_SECONDS, USED_SECONDS, Wish, begin, connect_machine, finish, forget_expired
 from valetkey.vault.saving import SAVE_DELAYS
 from vaultkit import START, FakeWorld, a_connection, a_provider, an_app, drive, held, put, refusal, tokens_answer
@@ -475,12 +477,31 @@ def test_a_machine_that_is_refused_is_not_kept(desk):
     assert world.notes[-1] == ("connect.refused", "refused", "invalid_client")
 
 
-def test_a_grant_that_needs_a_person_is_not_for_a_machine(desk):
+@pytest.mark.parametrize("grant", ["authorization_code", "device_code", "client_credential", "", "x" * 5000])
+def test_a_grant_that_needs_a_person_or_is_none_is_not_for_a_machine(desk, grant):
     world = asking_world(desk)
-    with pytest.raises(ValetkeyError) as caught:
-        drive(connect_machine(desk, "acme/ci", Wish(), "authorization_code"), world)
-    assert caught.value.code == "not_connected"
-    assert "Send" not in world.asked
+    with pytest.raises(InvalidInput) as caught:
+        drive(connect_machine(desk, "acme/ci", Wish(), grant), world)
+    assert caught.value.cause
+    assert "client_credentials or jwt_bearer" in caught.value.fix
+    assert "begin_device()" in caught.value.fix
+    assert len(caught.value.message) < 200
+    assert (world.notes, "Send" in world.asked) == ([], False)
+
+
+def test_what_cannot_be_renewed_without_a_person_says_how_one_connects_it(desk):
+    app = an_app()
+    client = desk.client(app, desk.provider(app))
+    with pytest.raises(NotConnected) as caught:
+        token_request(desk, client, app, a_connection(refresh=None), Stamp(START, "one"))
+    assert "authorization_code" in caught.value.cause
+    assert caught.value.fix == "`valetkey connect acme/alice`"
+
+
+def test_a_machines_connection_of_no_app_says_that_the_app_is_missing(desk):
+    with pytest.raises(NotFound) as caught:
+        drive(connect_machine(desk, "acm/ci", Wish(), "client_credentials"), asking_world(desk))
+    assert "`valetkey app add acm PROVIDER`" in caught.value.fix
 
 
 def test_a_jwt_bearer_without_a_key_says_how_to_give_one(desk):

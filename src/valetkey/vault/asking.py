@@ -37,8 +37,23 @@ def token_request(
         return refresh_request(client, refresh, stamp=stamp, **_target(client, connection.asked, part))
     ask = _WITHOUT_PERSON.get(connection.grant)
     if ask is None:
-        raise NotConnected(f"{connection.name} cannot be renewed without a person")
+        raise NotConnected(
+            f"{connection.name} cannot be renewed without a person",
+            cause=f"its grant is {connection.grant}, and it has no refresh token",
+            fix=f"`valetkey connect {connection.name}`",
+        )
     return ask(desk, client, app, _aimed(connection, part), stamp)
+
+
+def refuse_person(name: str, grant: str) -> None:
+    """Refuse a grant by which no connection is made without a person; raises InvalidInput."""
+    if grant not in _WITHOUT_PERSON:
+        raise InvalidInput(
+            f"{name} cannot be connected without a person by the grant {grant[:80]!r}",
+            cause="a person has to consent to it, or it is misspelt",
+            fix=f"write {' or '.join(_WITHOUT_PERSON)}; a person consents with `valetkey connect {name}`, or in a "
+            "program with begin() and finish(), or begin_device() and finish_device()",
+        )
 
 
 def asked_scopes(provider: Provider, connection: Connection) -> Sequence[str]:

@@ -34,7 +34,7 @@ from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import GrantName, Provider
 from valetkey.values import Entry, Scopes, Secret, Unpicklable
 from valetkey.vault import names
-from valetkey.vault.asking import asked_scopes, name_scopes, token_request
+from valetkey.vault.asking import asked_scopes, name_scopes, refuse_person, token_request
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.proving import found_secrets, kept_elsewhere, proven, unproven
 from valetkey.vault.records import App, Asked, Connection, Pending
@@ -226,8 +226,12 @@ def _used() -> CallbackRefused:
 
 
 def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan[Connection]:
-    """Obtain the first token where no person is needed (client credentials, JWT bearer) and keep it."""
+    """Obtain the first token where no person is needed (client credentials, JWT bearer) and keep it.
+
+    Raises InvalidInput for another grant, and for a public client's client credentials.
+    """
     app_name, label = names.split(name)
+    refuse_person(name, grant)
     app = yield from load_app(desk, app_name)
     provider = desk.provider(app)
     refuse_public(app, provider, grant)

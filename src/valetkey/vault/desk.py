@@ -5,8 +5,8 @@ A Desk holds no connection to anything: it turns entries into records and record
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 
 from valetkey.effects import Plan, load, luck, now
-from valetkey.errors import InvalidInput, KeyRefused, NotFound
+from valetkey.errors import InvalidInput, KeyRefused
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client, Stamp
 from valetkey.providers import loader
@@ -23,7 +23,7 @@ from valetkey.providers.schema import Provider, TokenAuth
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
 from valetkey.vault.layout import head_of
-from valetkey.vault.near import meant, no_names
+from valetkey.vault.near import Near
 from valetkey.vault.records import PERSON_GRANTS, App, Connection, Pending, from_bytes, owner_of, to_bytes
 from valetkey.vault.seal import Sealer
 
@@ -56,28 +56,21 @@ class Desk:
 
     sealer: Sealer
     catalogue: Callable[[str], Provider] = loader.load
-    near: Callable[[str], Sequence[str]] = no_names
-    """What finds names like that of a record that is not there."""
+    near: Near = field(default_factory=Near)
+    """What knows of other names than that of a record that is not there."""
 
     def app(self, name: str, entry: Entry | None) -> App:
         """Open an app's record; raises NotFound."""
         record = names.app_record(name)
         if entry is None:
-            raise NotFound(
-                f"there is no app called {name}",
-                fix=f"{meant(self.near(record))}`valetkey app list` shows them; `valetkey app add` makes one",
-            )
+            raise self.near.no_app(name)
         return from_bytes(App, record, self.sealer.open(record, entry.box))
 
     def connection(self, name: str, entry: Entry | None) -> Connection:
         """Open a connection's record; raises NotFound."""
         record = names.connection_record(name)
         if entry is None:
-            raise NotFound(
-                f"there is no connection called {name}",
-                fix=f"{meant(self.near(record))}`valetkey connection list` shows those there are; "
-                f"`valetkey connect {name}` makes this one",
-            )
+            raise self.near.no_connection(name)
         return from_bytes(Connection, record, self.sealer.open(record, entry.box))
 
     def pending(self, record: str, entry: Entry) -> Pending:

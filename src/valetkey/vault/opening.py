@@ -18,7 +18,7 @@ from valetkey.vault.desk import Desk
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.livekeys import KeyedStore, LiveKeys
-from valetkey.vault.near import near_in
+from valetkey.vault.near import Near
 from valetkey.vault.places import USED, Place, refuse_unused
 from valetkey.vault.private import private_folder
 from valetkey.vault.recover import bring_home
@@ -64,7 +64,7 @@ def open_world(
         keyring, kek, made = _keyring(place, store, key_file, create=create)
         keys = LiveKeys(store, keyring, kek, again=partial(_again, place, key_file))
         keyed = KeyedStore(store, keys)
-        desk = Desk(keys.sealer, near=near_in(keyed))
+        desk = Desk(keys.sealer, near=Near(keyed, _where(place)))
         spills = SpillFolder(place.spill_path(keyring.vault_id))
         audit = recorder_of(keyed, keyring, actor=actor, sealer=keys.sealer, copy_to=audit_log, spool_of=place.path)
         keys.tell = audit.tell
