@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clikit import prepare
+from clikit import MACHINE_SECRET, prepare
 from valetkey.cli.curlargs import ELSEWHERE, curl_here, destination, judge_ways, read_arguments
 from valetkey.errors import InvalidInput
 
@@ -128,6 +130,28 @@ def test_a_second_address_is_judged_too(inside, bound):
     assert (ours.requests, theirs.requests) == ([], [])
     line = inside("audit", "tail", "-n", "1", "--json").json[0]
     assert (line["kind"], line["outcome"], line["reason"]) == ("token.withheld", "refused", "host_not_allowed")
+
+
+def test_the_fix_is_a_command_that_lets_the_token_go_there_too(valetkey, inside, bound):
+    ours, theirs = bound
+    refused = inside("--json", "curl", "robot/api", "--", f"http://{theirs.host}/me").error
+    assert "https" not in refused["cause"]  # plain http to this machine is no fault
+    command = re.search(r"`valetkey (app add robot --replace [^`]+)`", refused["fix"])[1]
+    assert inside(*shlex.split(command)).out == "robot: changed: hosts\n"
+    for server in (ours, theirs):
+        assert valetkey("curl", "robot/api", "--", "-s", f"http://{server.host}/me").code == 0
+        assert server.requests[-1][1].startswith("Bearer ")
+
+
+def test_an_app_bound_to_its_token_endpoint_alone_stays_bound_to_it(inside, sandbox):
+    words = ("generic", "--token-url", f"{sandbox.url}/token", "--client-id", "sandbox-machine", "--secret-stdin")
+    assert inside("app", "add", "acme", *words, stdin=MACHINE_SECRET).code == 0
+    assert inside("connect", "acme/one", "--grant", "client_credentials", "--scope", "read").code == 0
+    refused = inside("--json", "curl", "acme/one", "--", "https://api.example/me").error
+    here = sandbox.url.partition("://")[2]
+    assert f"`valetkey app add acme --replace --host {here} --host api.example`" in refused["fix"]
+    clear = inside("--json", "curl", "acme/one", "--", "http://api.example/me").error
+    assert (clear["fix"], "plain http to this machine alone" in clear["cause"]) == ("ask by https", True)
 
 
 def test_a_configuration_file_cannot_name_other_addresses(valetkey, bound, home):

@@ -34,9 +34,18 @@ def test_the_reference_is_kept_and_shown_and_the_secret_is_not(inside, home, sec
 
 def test_a_reference_that_leads_nowhere_is_refused_unless_one_says_so(inside, tmp_path):
     words = (*ACME, "--secret-ref", f"file:{tmp_path}/nowhere", "--json")
-    assert inside(*words).error["code"] == "manager_secret_missing"
+    refused = inside(*words)
+    assert (refused.code, refused.error["code"]) == (2, "manager_secret_missing")
+    assert "check the path" in refused.error["fix"]
     assert inside("app", "list", "--json").error["code"] == "vault_missing"  # not even an empty one is left behind
     assert inside(*words, "--no-check").json["has_secret"]
+
+
+@pytest.mark.parametrize("reference", ["env:NOBODY_HAS_SET_THIS", "file:/", "file:/nowhere/at/all"])
+def test_what_is_staged_is_looked_up_too(inside, reference):
+    assert inside(*ACME, "--secret-stdin", stdin=WEB_SECRET).code == 0
+    refused = inside("app", "secret", "stage", "acme", "--secret-ref", reference, "--json")
+    assert (refused.code, bool(refused.error["cause"]), bool(refused.error["fix"])) == (2, True, True)
 
 
 @pytest.mark.parametrize("given", ["google", "vault:google#secret", "vault:kv/google", "aws-sm:", "file:here"])

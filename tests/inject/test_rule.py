@@ -229,3 +229,27 @@ def test_a_line_that_would_be_two_is_refused_and_not_shown(broken):
     assert "secret-token" not in refused.value.explain()
     assert "tökén" not in refused.value.explain()
     assert refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("target", "pattern"),
+    [
+        (Target("https", "API.example.com", None), "api.example.com"),
+        (Target("https", "api.example.com", 443), "api.example.com"),
+        (Target("wss", "api.example.com", None), "api.example.com"),
+        (Target("https", "api.example.com", 8443), "api.example.com:8443"),
+        (Target("http", "127.0.0.1", None), "127.0.0.1:80"),
+        (Target("http", "localhost", 9000), "localhost:9000"),
+        (Target("https", "127.0.0.1", None), "127.0.0.1:443"),
+        (Target("http", "::1", 9000), "[::1]:9000"),
+        (Target("https", "2001:db8::1", None), "[2001:db8::1]"),
+    ],
+)
+def test_a_place_is_allowed_by_its_own_pattern(target, pattern):
+    assert target.pattern == pattern
+    assert allowed((pattern,), target)
+
+
+@pytest.mark.parametrize("target", [Target("http", "api.example", None), Target("ftp", "x.example", None)])
+def test_no_pattern_allows_a_place_in_clear(target):
+    assert (target.pattern, target.in_clear) == ("", True)

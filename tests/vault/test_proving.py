@@ -342,3 +342,25 @@ def test_no_plan_asks_for_a_secret_of_an_app_that_keeps_it_here(desk):
     world.advance(61)
     drive(obtain(desk, "acme/alice", ANY), world)
     assert "Resolve" not in world.asked
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "kind"),
+    [
+        (REF, "manager_secret_missing", InvalidInput),
+        (AWS, "manager_secret_missing", InvalidInput),
+        ("file:/run/secrets/acme", "manager_secret_missing", InvalidInput),
+        ("file:/run/secrets/acme", "manager_refused", InvalidInput),
+        (REF, "manager_refused", ManagerRefused),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_the_mistake_of_who_gives_it(desk, reference, code, kind):
+    world = Managed()
+    world.down = ManagerRefused("it is not there", code=code, cause="no such file", fix="check the path")
+    with pytest.raises(kind) as caught:
+        drive(add_app(desk, elsewhere(reference)), world)
+    assert (caught.value.code, bool(caught.value.fix)) == (code, True)
+    assert ("check the path" in caught.value.fix) is (reference.startswith("file:") or kind is ManagerRefused)
+    put(desk, world, elsewhere(reference), a_connection(expires_in=-1.0))
+    with pytest.raises(ManagerRefused):  # later on it is no mistake of who asks for a token
+        drive(obtain(desk, "acme/alice", ANY), world)

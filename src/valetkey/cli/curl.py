@@ -7,6 +7,7 @@ tokens in arguments or files.
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,10 @@ from valetkey.errors import InvalidInput
 
 if TYPE_CHECKING:
     from valetkey.inject.rule import Target
-    from valetkey.vault.views import Credential
+    from valetkey.library import Vault
+    from valetkey.vault.views import AppInfo, Credential
+
+IN_CLEAR = ", and goes by plain http to this machine alone"
 
 
 @click.command(cls=AfterDashes, tail="URL [CURL ARGUMENTS]...")
@@ -46,7 +50,7 @@ def curl(context: click.Context, *, name: str) -> None:
     reading = read_arguments(given, here)
     with session.open() as vault:
         credential = vault.credential(name)
-        targets = [_checked(address, credential, name) for address in reading.addresses]
+        targets = [_checked(address, credential, vault, name) for address in reading.addresses]
         over_tls = {target.scheme in ENCRYPTED for target in targets}
         plain = False in over_tls
         judge_ways(reading, plain=plain, encrypted=True in over_tls)
@@ -64,7 +68,7 @@ def curl(context: click.Context, *, name: str) -> None:
     become([*command, *given], os.environ)
 
 
-def _checked(address: str, credential: Credential, name: str) -> Target:
+def _checked(address: str, credential: Credential, vault: Vault, name: str) -> Target:
     """Return where an address leads; raises InvalidInput if the token may not go there."""
     from valetkey.cli.curlargs import destination
     from valetkey.inject.rule import Target, allowed
@@ -76,7 +80,21 @@ def _checked(address: str, credential: Credential, name: str) -> Target:
         raise InvalidInput(
             f"the token of {name} may not go to {scheme}://{target.shown}",
             code="host_not_allowed",
-            cause=f"it is bound to {clean(', '.join(credential.hosts))}, over https",
-            fix="correct the address, or bind more hosts: --host of `valetkey connect` and of `valetkey app add`",
+            cause=f"it is bound to {clean(', '.join(credential.hosts))}" + (IN_CLEAR if target.in_clear else ""),
+            fix="ask by https" if target.in_clear else _fix(target, credential, vault.app(name.partition("/")[0])),
         )
     return target
+
+
+def _fix(target: Target, credential: Credential, app: AppInfo) -> str:
+    """Return what lets a token go to a place: the app's hosts with it, because they are named as a whole."""
+    pattern = target.pattern
+    if not pattern:
+        return "correct the address"
+    # Without hosts of its own an app has that of its token endpoint, until others are named.
+    own = [host for host in app.hosts if host in credential.hosts and host not in app.description.api.hosts]
+    words = " ".join(f"--host {shlex.quote(host)}" for host in (*own, pattern))
+    return (
+        f"correct the address; or let the tokens of {clean(app.name)} go there too: "
+        f"`valetkey app add {clean(app.name)} --replace {clean(words)}`"
+    )

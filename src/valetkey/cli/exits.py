@@ -24,7 +24,7 @@ EXIT_CODES: Final = {
     2: "it was asked for something that cannot be: a wrong option, name, URL, key or file",
     3: "nothing has this name",
     4: "a person is needed: connect, reconnect, or allow more",
-    5: "the provider refuses our registration or our request",
+    5: "the provider, or a secret manager, refuses our registration or our request",
     6: "temporary: try again later",
     7: "the vault, or its key, is missing, wrong or damaged",
     8: "a token was refused (--json says the reason)",

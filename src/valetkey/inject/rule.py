@@ -54,6 +54,22 @@ class Target(NamedTuple):
         usual = self.port is None or self.port == DEFAULT_PORTS.get(self.scheme)
         return bracketed if usual else f"{bracketed}:{self.port}"
 
+    @property
+    def in_clear(self) -> bool:
+        """Say whether a token would go there unencrypted, and beyond this machine."""
+        host = canonical(self.host)
+        return self.scheme.lower() not in ENCRYPTED and not (host is not None and is_loopback(host))
+
+    @property
+    def pattern(self) -> str:
+        """Return the line of a credential's hosts that allows this place and no other; empty where none does."""
+        scheme, host = self.scheme.lower(), canonical(self.host)
+        if host is None or scheme not in DEFAULT_PORTS or self.in_clear:
+            return ""
+        port = DEFAULT_PORTS[scheme] if self.port is None else self.port
+        bracketed = f"[{host}]" if ":" in host else host
+        return bracketed if port == DEFAULT_PORTS["https"] and not is_loopback(host) else f"{bracketed}:{port}"
+
     def over_tls(self) -> Target:
         """Return the same place, asked by https."""
         return Target("https", self.host, None if self.port == DEFAULT_PORTS.get(self.scheme) else self.port)

@@ -37,7 +37,7 @@ def _variable(reference: Reference) -> str:
 
 
 def _file(reference: Reference) -> str:
-    fix = "mount it, or name another file"
+    fix = "check the path behind file:, or put the file there"
     try:
         descriptor = os.open(reference.name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         try:

@@ -36,6 +36,9 @@ T = TypeVar("T")
 STAGED: Final = "aws-sm:"
 """References whose manager keeps the secret before the last rotation: for a while the provider may know only that."""
 
+HERE: Final = ("file:", "env:")
+"""References to what lies on this machine: no manager stands before it."""
+
 
 def kept_elsewhere(app: App) -> bool:
     """Say whether a secret of an app is named by a reference."""
@@ -121,11 +124,26 @@ def _found(app: App, reference: str, want: Want) -> Plan[Secret]:
 
 
 def usable(desk: Desk, app: App, provider: Provider) -> Plan[None]:
-    """Look whether an app can prove itself; raises InvalidInput, KeyRefused and the errors of secret managers."""
-    found = yield from found_secrets(app, "fresh")
+    """Look whether an app can prove itself; raises InvalidInput, KeyRefused and the errors of secret managers.
+
+    A reference that leads nowhere was just given, so it is InvalidInput, under the code that it has later on.
+    """
+    try:
+        found = yield from found_secrets(app, "fresh")
+    except ManagerRefused as refusal:
+        raise _mistyped(app, refusal) from None
     desk.client(found, provider)
     if app.private_key_ref:
         desk.key(found)
+
+
+def _mistyped(app: App, refusal: ManagerRefused) -> ValetkeyError:
+    """Return the error for a reference that leads nowhere; a manager that lets nobody in is told as it is."""
+    here = all(reference.startswith(HERE) for reference in (app.secret_ref, app.private_key_ref) if reference)
+    if not here and refusal.code != "manager_secret_missing":
+        return refusal
+    fix = refusal.fix if here else "check the reference, and that the secret is there; docs/managers.md has examples"
+    return InvalidInput(refusal.message, code=refusal.code, cause=refusal.cause, fix=fix, **refusal.evidence)
 
 
 def unproven(desk: Desk, app: App, provider: Provider) -> Client:
