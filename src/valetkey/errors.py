@@ -30,6 +30,7 @@
     │   └── Revoked                  revoked
     ├── VaultError                 the vault itself
     │   ├── VaultMissing             vault_missing
+    │   ├── VaultClosed              vault_closed         asked after close(), or behind its `with` block
     │   ├── VaultUnreadable          vault_unreadable     permissions, not a vault, a newer format
     │   ├── KeyMissing               key_missing          the vault is there, its key is not
     │   ├── WrongKey                 wrong_key            refused before anything is written
@@ -294,6 +295,14 @@ class VaultMissing(VaultError):
     """Say that there is no vault here."""
 
     code = "vault_missing"
+
+
+class VaultClosed(VaultError):
+    """Say that the vault was closed: nothing is given any more, and nothing was done."""
+
+    code = "vault_closed"
+    cause = "close() or aclose() was called, or the `with` block that opened it has ended"
+    fix = "do it before the vault is closed, or open it again with valetkey.open()"
 
 
 class VaultUnreadable(VaultError):

@@ -101,7 +101,7 @@ class Vault(Keeper):
         """Return a verifier of JWTs whose verdicts are in this vault's audit log; see valetkey.tokens.Verifier."""
         from valetkey.tokens import Verifier as Made  # late: most programs verify nothing
 
-        return Made(policy, keys, transport=transport, audit=self.recorder)
+        return Made(policy, keys, transport=transport, audit=self._world.audit)
 
     def issued(self, token: str) -> str:
         """Return a token of valetkey.tokens.sign once it is durably in the audit log that it was issued.
@@ -110,7 +110,7 @@ class Vault(Keeper):
         """
         from valetkey.audit.verdicts import issued  # late, as above
 
-        self.recorder.note(issued(token))
+        self._world.audit.note(issued(token))
         return token
 
 
@@ -154,14 +154,14 @@ class AsyncVault(AsyncKeeper):
         """Return a verifier of JWTs whose verdicts are in this vault's audit log; see valetkey.tokens.AsyncVerifier."""
         from valetkey.tokens import AsyncVerifier as Made  # late, as above
 
-        return Made(policy, keys, transport=transport, audit=self.sync.recorder)
+        return Made(policy, keys, transport=transport, audit=self.sync._world.audit)  # noqa: SLF001  # as above
 
     async def issued(self, token: str) -> str:
         """Return a token of valetkey.tokens.sign once it is durably in the audit log; see Vault.issued."""
         from valetkey.audit.verdicts import issued  # late, as above
 
         event = issued(token)
-        await self._aside(lambda: self.sync.recorder.note(event))
+        await self._aside(lambda: self.sync._world.audit.note(event))  # noqa: SLF001  # as above
         return token
 
 

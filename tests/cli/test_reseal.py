@@ -86,7 +86,6 @@ def test_a_check_names_an_old_key_and_an_unfinished_reseal(inside, filled, monke
     assert "`valetkey vault reseal` makes a new data key" in inside("vault", "check").err
     desk, world = open_world(filled, transport=Transport)
     reseal._begun(desk, world)
-    world.audit.close()
     world.close()
     assert "goes on with it" in inside("vault", "check").err
     assert inside("vault", "reseal", "--json").json["resumed"]

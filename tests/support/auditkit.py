@@ -35,7 +35,6 @@ class Log:
             world.audit.flush()
             self.writers.append(world.audit.writer)
         finally:
-            world.audit.close()
             world.close()
 
     def filled(self) -> Log:

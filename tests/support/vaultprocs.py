@@ -115,6 +115,5 @@ def note_events(number: int, path: str, rounds: int) -> str:
     for step in range(rounds):
         world.audit.note(Event("app.added", f"a{number}-{step}"))
     writer = world.audit.writer
-    world.audit.close()
     world.close()
     return writer

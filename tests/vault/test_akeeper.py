@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import valetkey
-from valetkey.errors import InsufficientScope, NeedsReconnect, NotFound
+from valetkey.errors import InsufficientScope, NeedsReconnect, NotFound, VaultClosed
 from valetkey.values import Secret
 from valetkey.vault import world
 from valetkey.vault.akeeper import AsyncKeeper
@@ -143,7 +143,7 @@ async def test_the_loop_runs_on_while_the_server_is_slow(keepers):
     assert (await caller).reveal()
 
 
-async def test_closing_waits_for_what_is_under_way(keepers):
+async def test_closing_waits_for_what_is_under_way(keepers, tmp_path):
     keeper, vault, sandbox = keepers
     expire(vault, NAME)
     sandbox.slow_next(0.1)
@@ -151,7 +151,10 @@ async def test_closing_waits_for_what_is_under_way(keepers):
     await until(lambda: sandbox.count("refresh_token"))
     await keeper.aclose()
     assert (await caller).reveal()
-    renewed_once(vault, sandbox)
+    with pytest.raises(VaultClosed):
+        await keeper.token(NAME)
+    with valetkey.open(tmp_path / "vault.db") as again:
+        renewed_once(again, sandbox)
 
 
 async def test_a_refusal_reaches_every_coroutine(keepers):

@@ -67,7 +67,6 @@ def test_a_log_out_of_a_backup_holds_and_an_export_of_later_shows_that_it_is_one
 def test_a_log_holds_when_the_data_keys_were_changed(log):
     desk, world = open_world(log.where, transport=Transport)
     reseal(desk, world)
-    world.audit.close()
     world.close()
     assert log.found() == []
 

@@ -45,7 +45,6 @@ def opened(place):
     desk, world = open_world(place.path or place.url, transport=Transport)
     fill(desk, world)
     yield desk, world
-    world.audit.close()
     world.close()
 
 
@@ -380,7 +379,6 @@ if sys.argv[3] == "retire":
     reseal.retire(desk, world)
 else:
     reseal.reseal(desk, world)
-world.audit.close()
 world.close()
 """
 

@@ -63,7 +63,6 @@ def _opened(place: Place, session: Session) -> Iterator[tuple[Desk, VaultWorld]]
     try:
         yield desk, world
     finally:
-        world.audit.close()
         world.close()
 
 

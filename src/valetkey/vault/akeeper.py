@@ -123,7 +123,7 @@ class AsyncKeeper:
         return await self._aside(lambda: self.sync.forecasts(within))
 
     async def aclose(self) -> None:
-        """Wait for what is under way, then let go of the store."""
+        """Wait for what is under way, then let go of the store; see Keeper.close."""
         import asyncio  # late: see landing
 
         await asyncio.to_thread(self.sync.close)

@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from valetkey.vault.stores.closed import closed
+
 T = TypeVar("T")
 
 
@@ -24,11 +26,14 @@ class Flights:
         self._lock = threading.Lock()
         self._flying: dict[Hashable, Future[Any]] = {}
         self._pid = os.getpid()
+        self._ended = False
 
     def join(self, key: Hashable, work: Callable[[], T]) -> Future[T]:
-        """Return the result to come of the work under way for `key`, or start it."""
+        """Return the result to come of the work under way for `key`, or start it; raises VaultClosed after the end."""
         self._after_fork()
         with self._lock:
+            if self._ended:
+                raise closed()
             flying = self._flying.get(key)
             if flying is None:
                 flying = Future()
@@ -70,3 +75,10 @@ class Flights:
             flying = list(self._flying.values())
         for landed in flying:
             landed.exception()
+
+    def end(self) -> None:
+        """Wait until nothing flies, and let nothing start any more: what is spent there must still be saved."""
+        self.wait()  # what is under way may need flights of its own
+        with self._lock:
+            self._ended = True
+        self.wait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
@@ -16,7 +16,7 @@ from valetkey.audit.ledger import Query
 from valetkey.audit.line import Line
 from valetkey.audit.who import WHO
 from valetkey.effects import Plan
-from valetkey.errors import InvalidInput, NotFound, ValetkeyError, VaultDamaged, VaultUnreadable
+from valetkey.errors import InvalidInput, NotFound, ValetkeyError, VaultClosed, VaultDamaged, VaultUnreadable
 from valetkey.providers.schema import GrantName
 from valetkey.run import run
 from valetkey.values import Secret, Token
@@ -146,7 +146,8 @@ class Keeper:
         try:
             served = self._served(name, demand)
         except ValetkeyError as refusal:
-            self._teller.refused(name, refusal, demand.part)
+            if not isinstance(refusal, VaultClosed):  # then the log is at its end as well
+                self._teller.refused(name, refusal, demand.part)
             raise
         use = (self._teller.handed_out if gives else self._teller.later)(name, served.token, demand.part)
         fresh_for = served.fresh_until - self._world.clock().timestamp()
@@ -290,17 +291,11 @@ class Keeper:
         refresher = Refresher(self._desk, self._world, self._flights, concurrency=concurrency, report=report)
         return refresher.run(stop or threading.Event(), once=once)
 
-    @contextmanager
-    def keeping(self) -> Iterator[None]:
+    def keeping(self) -> AbstractContextManager[None]:
         """Do what `keep` does on a thread beside the block."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self.keep, args=(stop,), name="valetkey-keep")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        from valetkey.vault.refresher import beside  # late, as above
+
+        return beside(self.keep)
 
     def forecasts(self, within: timedelta | None = None) -> list[Forecast]:
         """Return what will end, of every app and connection, the soonest first; see docs/schedule.md."""
@@ -354,9 +349,9 @@ class Keeper:
         return sum(self._run(connect.forget_expired(record)) for record in due)
 
     def close(self) -> None:
-        """Wait for what is under way, write what waits for the audit log, then let go of the store."""
-        self._flights.wait()
-        self._world.audit.close()
+        """Wait for what is under way, write the audit log to its end, let go of the store; then all is VaultClosed."""
+        self._opened.end()
+        self._flights.end()
         self._world.close()
 
     def _connection(self, name: str) -> Connection:

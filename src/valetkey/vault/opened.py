@@ -48,6 +48,7 @@ class Opened:
         self._tokens: dict[str, Held] = {}
         self._credentials: dict[str, Credential] = {}
         self._changing = threading.RLock()  # a signal's handler may want a token too
+        self._ended = False
         _LIVING.add(self)
 
     def token(self, name: str) -> Held | None:
@@ -72,6 +73,8 @@ class Opened:
         if len(served.box) > BOX_MOST:
             served = Serve(served.token, served.fresh_until)
         with self._changing:
+            if self._ended:
+                return
             if len(self._tokens) >= MOST and name not in self._tokens:
                 self._clear()
             self._tokens[name] = Held(time.monotonic() + min(SECONDS, fresh_for), served.token, use, served)
@@ -105,6 +108,12 @@ class Opened:
     def clear(self) -> None:
         """Hold nothing."""
         with self._changing:
+            self._clear()
+
+    def end(self) -> None:
+        """Hold nothing from now on: the vault is being closed."""
+        with self._changing:
+            self._ended = True
             self._clear()
 
     def forked(self) -> None:

@@ -11,15 +11,15 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from random import SystemRandom
 from typing import Final
 from urllib.parse import urlsplit
 
-from valetkey.errors import ProviderError, UsageError, ValetkeyError, Weather
+from valetkey.errors import ProviderError, UsageError, ValetkeyError, VaultClosed, Weather
 from valetkey.providers.schema import Provider
 from valetkey.run import run
 from valetkey.vault import names
@@ -72,6 +72,24 @@ SHUN_MOST: Final = 600.0
 
 _APPS_SECONDS: Final = 30.0
 _shuffled = SystemRandom()
+
+
+@contextmanager
+def beside(keep: Callable[[threading.Event], object]) -> Iterator[None]:
+    """Keep on a thread beside the block, until it ends or closes the vault."""
+    stop = threading.Event()
+
+    def kept() -> None:
+        with suppress(VaultClosed):  # by the block itself
+            keep(stop)
+
+    thread = threading.Thread(target=kept, name="valetkey-keep")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class Refresher:
@@ -138,6 +156,8 @@ class Refresher:
             bring_home(self._desk, self._world)
             self._more = self._look()
             pause = MORE_SECONDS if self._more else self._until_next()
+        except VaultClosed:
+            raise
         except Exception as refusal:  # noqa: BLE001  # whatever it is, what falls due tomorrow must still be renewed
             self._store_failures += 1
             pause = min(SHUN_FIRST, 2.0 ** min(self._store_failures, 10))
@@ -217,9 +237,11 @@ class Refresher:
     def _fly(self, place: str, name: str, started: float) -> None:
         try:
             flight = self._flights.join(("keep", name), lambda: self._work(name))
-        except RuntimeError as refusal:  # no more threads
-            _log.warning("a thread could not be started: %s", type(refusal).__name__)
+        except (RuntimeError, VaultClosed) as refusal:
             self._land(place, name, started, rest=PAUSE_SECONDS, pause=PAUSE_SECONDS)
+            if isinstance(refusal, VaultClosed):
+                raise
+            _log.warning("a thread could not be started: %s", type(refusal).__name__)  # there are too many
             return
         flight.add_done_callback(lambda landed: self._after(place, name, started, landed))
 

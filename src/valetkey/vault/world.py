@@ -17,6 +17,7 @@ from valetkey.values import Entry, Request, Response
 from valetkey.vault.livekeys import LiveKeys
 from valetkey.vault.spill import SpillFolder
 from valetkey.vault.stores.base import Store
+from valetkey.vault.stores.closed import ClosedStore, closed
 
 
 class Sender(Protocol):
@@ -54,7 +55,7 @@ class VaultWorld:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         made: str = "",
     ) -> None:
-        self.store = store
+        self.store: Store = store
         self.made = made
         self.clock = clock
         self._transport = transport
@@ -62,11 +63,11 @@ class VaultWorld:
         self.keys = keys
         self._make_references = references or _resolver
         self._references: References | None = None
-        self._making = threading.Lock()
-        self.audit = audit
+        self._making, self._closing = threading.Lock(), threading.Lock()
+        self._audit: Final = audit
         self._answers: Final[dict[type[Any], Callable[[Any], Any]]] = {
-            Load: lambda q: store.load(q.name),
-            Swap: lambda q: store.swap(q.name, q.seen, q.entry),
+            Load: lambda q: self.store.load(q.name),
+            Swap: lambda q: self.store.swap(q.name, q.seen, q.entry),
             Now: lambda _: clock(),
             Luck: lambda q: os.urandom(q.size),
             Sleep: lambda q: time.sleep(q.seconds),
@@ -82,6 +83,13 @@ class VaultWorld:
         return self._answers[type(question)](question)
 
     @property
+    def audit(self) -> Recorder:
+        """Return the writer of the audit log; raises VaultClosed."""
+        if isinstance(self.store, ClosedStore):
+            raise closed()
+        return self._audit
+
+    @property
     def references(self) -> References:
         """Return who finds secrets by reference; made at the first question."""
         with self._making:
@@ -90,10 +98,15 @@ class VaultWorld:
             return self._references
 
     def close(self) -> None:
-        """Let go of the store and of secret managers."""
-        if self._references is not None:
-            self._references.close()
-        self.store.close()
+        """Write what waits for the audit log, let go of the store and of secret managers; a second time do nothing."""
+        with self._closing:
+            if isinstance(self.store, ClosedStore):
+                return
+            self._audit.close()
+            if self._references is not None:
+                self._references.close()
+            self.store.close()
+            self.store = ClosedStore(self.store)
 
     def spilled(self) -> Iterator[tuple[str, Entry]]:
         """Give what waits outside the store."""
