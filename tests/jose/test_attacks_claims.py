@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from valetkey.errors import InvalidInput, TokenRefused
-from valetkey.jose import Policy, verify
+from valetkey.jose import Policy, explain, verify
 
 NOW = 1_790_000_000
 LEEWAY = {"leeway": timedelta(seconds=30)}
@@ -172,12 +172,21 @@ def test_a_policy_that_cannot_be_meant_is_not_made(setting):
     assert error.value.code == "config_error"
 
 
-@pytest.mark.parametrize("now", [float("nan"), float("inf"), -1.0])
-def test_a_clock_that_is_none_is_a_config_error(forge, now):
+@pytest.mark.parametrize("setting", [{}, {"required": "jti"}], ids=["usual policy", "by the table"])
+@pytest.mark.parametrize(
+    "now",
+    [float("nan"), float("inf"), -1.0, NOW * 1000, 10**400, None, str(NOW)],
+    ids=["nan", "inf", "negative", "milliseconds", "beyond floats", "None", "text"],
+)
+def test_a_clock_that_is_none_is_a_config_error(forge, now, setting):
     # D21
-    with pytest.raises(InvalidInput) as error:
-        verify(forge.hs256(), forge.hs, forge.policy(), now=now)
-    assert error.value.code == "config_error"
+    for ask in (
+        lambda: verify(forge.hs256(), forge.hs, forge.policy(**setting), now=now),
+        lambda: explain(forge.hs256(), forge.policy(**setting), forge.hs, now=now),
+    ):
+        with pytest.raises(InvalidInput) as error:
+            ask()
+        assert error.value.code == "config_error"
 
 
 def test_a_missing_scope_names_all_that_are_missing_and_asks_for_403(forge):

@@ -241,6 +241,21 @@ def test_a_set_of_mixed_kinds_cannot_be_made(forge):
     assert refusal.value.reason == "mixed_keyset"
 
 
+def test_an_issuer_given_alone_is_that_name_and_no_part_of_it(forge):
+    assert claimed_issuer(forge.hs256(), forge.issuer) == forge.issuer
+    for part in ("", "https", forge.issuer[:-1]):
+        with pytest.raises(TokenRefused) as refusal:
+            claimed_issuer(forge.hs256(forge.payload(iss=part)), forge.issuer)
+        assert (refusal.value.reason, refusal.value.expected) == ("iss_mismatch", forge.issuer)
+
+
+@pytest.mark.parametrize("algorithms", [5, "none", [], ["HS256", "RS256"], b"HS256"])
+def test_allowed_algorithms_that_cannot_be_meant_are_a_config_error(forge, algorithms):
+    with pytest.raises(InvalidInput) as error:
+        verify_bytes(forge.hs256(), forge.hs, algorithms=algorithms)
+    assert error.value.code == "config_error"
+
+
 def test_a_token_is_sent_to_the_policy_of_the_issuer_it_names(forge):
     # D16: a verifier for several issuers; the key of one does not vouch for another.
     trusted = {

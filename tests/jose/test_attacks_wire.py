@@ -210,6 +210,41 @@ def test_a_genuine_payload_with_padding_stays_what_the_policy_says_of_it(forge, 
             assert refusal.value.reason == "malformed_base64url"
 
 
+def insertions(segment, characters):
+    return [segment[:place] + characters + segment[place:] for place in (0, 1, 20, -1, len(segment))]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["first", "known header"])
+@pytest.mark.parametrize("character", ["!", "=", "\n", " ", "\0", "\x7f", "é"], ids=ascii)
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_genuine_token_with_characters_too_many_is_refused(forge, character, times, known):
+    keys, policy, characters = forge.keyset(), forge.policy(), character * times
+    if known:
+        verify(forge.hs256(), keys, policy, now=NOW)
+    header, payload, signature = forge.hs256().split(".")
+    messages = [f"{header}.{segment}" for segment in insertions(payload, characters)]
+    tokens = [f"{message}.{b64(forge.mac(message))}" for message in messages]
+    tokens += [f"{header}.{payload}.{segment}" for segment in insertions(signature, characters)]
+    for token in tokens:
+        with pytest.raises(TokenRefused) as refusal:
+            verify(token, keys, policy, now=NOW)
+        assert refusal.value.reason == "malformed_base64url"
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["first", "known header"])
+@pytest.mark.parametrize(("ours", "other"), ["-+", "_/"])
+def test_a_genuine_payload_in_the_other_alphabet_is_refused(forge, ours, other, known):
+    keys, policy = forge.keyset(), forge.policy()
+    if known:
+        verify(forge.hs256(), keys, policy, now=NOW)
+    header, payload, _ = forge.hs256(forge.payload(x="?>~" * 6 + "~?>" * 6 + ">~?" * 6)).split(".")
+    assert ours in payload
+    message = f"{header}.{payload.replace(ours, other)}"
+    with pytest.raises(TokenRefused) as refusal:
+        verify(f"{message}.{b64(forge.mac(message))}", keys, policy, now=NOW)
+    assert refusal.value.reason == "malformed_base64url"
+
+
 def test_deep_but_allowed_nesting_is_read(forge):
     claims = verify(forge.hs256(forge.payload(x=[[[[1]]]])), forge.keyset(), forge.policy(), now=NOW)
     assert claims["x"] == ((((1,),),),)

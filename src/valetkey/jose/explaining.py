@@ -22,7 +22,7 @@ from valetkey.jose.policy import Policy
 from valetkey.jose.reasons import HIDDEN, masked, shown
 from valetkey.jose.rules import RULES
 from valetkey.jose.signing import TOKEN_LIMIT
-from valetkey.jose.verifying import as_bytes, check_issuer_bound, check_signature
+from valetkey.jose.verifying import as_bytes, check_clock, check_issuer_bound, check_signature
 from valetkey.jose.wire import decode
 
 T = TypeVar("T")
@@ -180,6 +180,7 @@ def explain(
     """Return every check of a token, whether it would be accepted or not. Never raises TokenRefused.
 
     Without keys the signature, without a policy the claims are listed and not judged. `now` is seconds since 1970.
+    Raises InvalidInput config_error for a time that is none.
     """
     walk = _Walk()
     limit = TOKEN_LIMIT if policy is None else policy.max_size
@@ -242,6 +243,7 @@ def _explain_claims(
     if body is None or policy is None:
         walk.skip("claims", "no policy given" if policy is None else "the payload was refused")
         return
+    check_clock(now)
     if keys is not None and as_keyset(keys).issuer is not None:
         walk.step("keys' issuer", lambda: check_issuer_bound(as_keyset(keys), policy), got=lambda _: "matches")
     for rule in RULES:

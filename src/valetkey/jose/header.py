@@ -67,6 +67,8 @@ def media_type(typ: str) -> str:
 
 def checked_algorithms(names: str | Iterable[str]) -> frozenset[str]:
     """Return an allow-list; raises InvalidInput config_error for `none`, unknown names and mixed families."""
+    if not isinstance(names, Iterable):
+        raise config_error(f"the allowed algorithms are of type {type(names).__name__}", fix="algorithms='ES256'")
     chosen = frozenset([names] if isinstance(names, str) else names)
     unknown = sorted(shown(name) for name in chosen if name not in NAMES)
     if unknown or not chosen:

@@ -317,7 +317,7 @@ def quick(policy: Policy) -> Quick:
                 and (grants is None or grants(body.get("scope")))
             ):
                 return exp + late
-        except KeyError:
+        except (KeyError, TypeError):  # a time that is none, too
             pass
         return 0
 

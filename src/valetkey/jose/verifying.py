@@ -10,7 +10,6 @@ from __future__ import annotations
 from binascii import Error
 from collections.abc import Collection, Iterable
 from hashlib import sha256
-from math import isfinite
 from typing import Any, Final
 
 from pybase64 import b64decode
@@ -23,7 +22,7 @@ from valetkey.jose.keyset import KeySet, as_keyset
 from valetkey.jose.objects import NOT_USUAL, load, load_usual, parse, settle, usual
 from valetkey.jose.policy import Policy
 from valetkey.jose.reasons import config_error, refused
-from valetkey.jose.rules import judge
+from valetkey.jose.rules import NEVER, judge
 from valetkey.jose.signing import TOKEN_LIMIT
 from valetkey.jose.wire import INSTEAD, LAST, PADDING, PLUS, SLASH, decode
 
@@ -96,6 +95,8 @@ def claimed_issuer(token: str | bytes, issuers: Collection[str], *, max_size: in
     Nothing is verified, and nothing comes out but one of the names that went in. Raises TokenRefused: iss_mismatch
     for any other issuer, and those of the token's form.
     """
+    if isinstance(issuers, str):
+        issuers = (issuers,)  # a name, and not whatever stands somewhere in it
     issuer = parse(decode(split(as_bytes(token, max_size)).payload, "payload"), "payload").get("iss")
     if not isinstance(issuer, str) or issuer not in issuers:
         raise refused(
@@ -121,9 +122,18 @@ def as_bytes(token: str | bytes, limit: int) -> bytes:
 
 def _judged(body: dict[str, Any], policy: Policy, now: float) -> float:
     """Return until when the claims of a genuine token are good; raises TokenRefused."""
-    if not (isfinite(now) and now >= 0):
-        raise config_error("the time is not a number of seconds since 1970")
+    check_clock(now)
     return judge(body, policy, now)
+
+
+def check_clock(now: float) -> None:
+    """Refuse what is no time, and a time beyond the year 9999, which is in milliseconds; raises InvalidInput."""
+    try:
+        good = 0 <= now <= NEVER
+    except TypeError:
+        good = False
+    if not good:
+        raise config_error("the time is not a number of seconds since 1970")
 
 
 def check_issuer_bound(keys: KeySet, policy: Policy) -> None:
