@@ -44,6 +44,24 @@ def test_once_does_what_is_due_says_so_and_ends(inside, crowded):
     assert inside("keep", "--once").err == "valetkey: nothing was due\n"
 
 
+def test_once_says_what_is_wrong_where_nothing_is_due(inside, crowded):
+    crowded.revoke("user-00001")
+    assert "1 failed" in inside("keep", "--once").err
+    with library.open() as vault:
+        later = vault._world.clock() + timedelta(hours=1)
+        for name in ("one", "two"):
+            assert vault._world.store.swap(
+                f"connection/box/{name}", 0, Entry("failing", b"\1" + bytes(40), due_at=later)
+            )
+    done = inside("keep", "--once")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == (
+        "valetkey: nothing was due; of the connections, 2 failing, to be tried again when their pause is over, "
+        "1 needing a person to connect again: `valetkey connection list`\n"
+    )
+    assert inside("keep", "--once", "--json").err == ""
+
+
 def test_for_programs_each_thing_done_is_one_line_of_json(inside, crowded):
     crowded.revoke("user-00001")
     done = inside("keep", "--once", "--json")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -19,6 +19,13 @@ from valetkey.cli.exits import UNEXPECTED, WAIT
 from valetkey.cli.logs import log_to_stderr
 from valetkey.cli.show import clean, out, say
 from valetkey.errors import ValetkeyError
+
+AILING: Final = {
+    "failing": "failing, to be tried again when their pause is over",
+    "ambiguous": "ambiguous, to be cleared up by the next refresh",
+    "needs_reconnect": "needing a person to connect again",
+}
+"""The states of connections that want attention, in words for whoever looks."""
 
 if TYPE_CHECKING:
     from valetkey.vault.pace import Kept, Tally
@@ -57,8 +64,9 @@ def keep(session: Session, *, once: bool, concurrency: int) -> None:
                 stop.set()  # nobody reads any more, so nobody would know that it runs
 
         tally = vault.keep(stop, once=once, concurrency=concurrency, report=report)
+        states = vault.states() if once and not session.json else {}
     if not session.json:
-        say(_summary(tally))
+        say(_summary(tally) + _ailing(states))
     if once and failures:
         raise click.exceptions.Exit(min(failures - {WAIT}, default=WAIT))
 
@@ -93,3 +101,12 @@ def _json_line(kept: Kept) -> str:
 def _summary(tally: Tally) -> str:
     done = ", ".join(f"{count} {what}" for what, count in sorted(tally.counts.items()))
     return done or "nothing was due"
+
+
+def _ailing(states: Mapping[str, int]) -> str:
+    """Say what is wrong in the vault, which a run that found nothing due would hide."""
+    found = {state: states[state] for state in AILING if states.get(state)}
+    if not found:
+        return ""
+    told = ", ".join(f"{count} {AILING[state]}" for state, count in found.items())
+    return f"; of the connections, {told}: `valetkey connection list`"
