@@ -18,7 +18,10 @@ SOURCE = Path(errors.__file__).parent
 
 OUTSIDE = {
     "interrupted": (130, "Ctrl-C ended the call; what was under way was finished or never begun."),
-    "output_lost": (1, "The result could not be written: the disk that standard output leads to is full, or gone."),
+    "output_lost": (
+        1,
+        "The output could not be written: standard output is closed, or the disk it leads to is full or gone.",
+    ),
 }
 """What only the command line says."""
 

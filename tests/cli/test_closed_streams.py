@@ -6,6 +6,7 @@ streams that take what is written.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
@@ -42,9 +43,35 @@ RESULTS = (
 def test_a_result_that_goes_nowhere_is_an_error(valetkey, robot, words, numbers):
     code, _, err = closed(valetkey, words, *numbers)
     assert code == 1
-    assert "the output cannot be written: Bad file descriptor" in err
-    assert "output_lost" in err
-    assert len(err.splitlines()) == 1
+    if "--json" in words:
+        told = json.loads(err)
+        assert told.pop("fix").startswith("lead standard output elsewhere")
+        assert told == {
+            "code": "output_lost",
+            "message": "the output cannot be written: Bad file descriptor",
+            "cause": "standard output is closed",
+        }
+    else:
+        assert err.splitlines()[:2] == [
+            "valetkey: the output cannot be written: Bad file descriptor [output_lost]",
+            "  cause: standard output is closed",
+        ]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110  # at import time
+def test_a_result_on_a_full_disk_is_an_error_that_says_so(valetkey, robot):
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
+        done = subprocess.run(
+            valetkey.command("token", "robot/one"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=valetkey.env,
+            timeout=SECONDS,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "  cause: the disk that standard output leads to is full\n" in done.stderr
 
 
 @pytest.mark.parametrize(

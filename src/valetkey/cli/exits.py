@@ -5,6 +5,7 @@ What may not be here: tracebacks with local variables, which hold tokens.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from valetkey.values import shown_path
 
 EXIT_CODES: Final = {
     0: "done",
-    1: "an error of valetkey itself (VALETKEY_DEBUG=1 shows where)",
+    1: "the output could not be written, or an error of valetkey itself (VALETKEY_DEBUG=1 shows where)",
     2: "it was asked for something that cannot be: a wrong option, name, URL, key or file",
     3: "nothing has this name",
     4: "a person is needed: connect, reconnect, or allow more",
@@ -93,7 +94,14 @@ def interrupted(*, as_json: bool) -> int:
 def output_lost(refusal: OSError, *, as_json: bool) -> int:
     """Say that the result could not be written (a full disk), and return the exit code."""
     reason = refusal.strerror or type(refusal).__name__
-    return _tell(ValetkeyError(f"the output cannot be written: {reason}", code="output_lost"), as_json=as_json)
+    causes = {errno.EBADF: "standard output is closed", errno.ENOSPC: "the disk that standard output leads to is full"}
+    told = ValetkeyError(
+        f"the output cannot be written: {reason}",
+        code="output_lost",
+        cause=causes.get(refusal.errno or 0, ""),
+        fix="lead standard output elsewhere and call again; what was done before it was to be shown stays done",
+    )
+    return _tell(told, as_json=as_json)
 
 
 def wants_json(argv: list[str]) -> bool:
