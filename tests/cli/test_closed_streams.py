@@ -58,22 +58,6 @@ def test_a_result_that_goes_nowhere_is_an_error(valetkey, robot, words, numbers)
         ]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110  # at import time
-def test_a_result_on_a_full_disk_is_an_error_that_says_so(valetkey, robot):
-    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
-        done = subprocess.run(
-            valetkey.command("token", "robot/one"),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=valetkey.env,
-            timeout=SECONDS,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert "  cause: the disk that standard output leads to is full\n" in done.stderr
-
-
 @pytest.mark.parametrize(
     "words",
     [

@@ -128,12 +128,16 @@ def test_a_program_is_told_of_ctrl_c_in_json(valetkey, box, words):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", [["--version"], ["provider", "list"], ["provider", "list", "--json"]])
-def test_output_that_cannot_be_written_is_said_in_one_line(valetkey, words):
+def test_output_that_cannot_be_written_is_said_with_its_cause(valetkey, words):
     with Path("/dev/full").open("w") as full, valetkey.start(*words, stdout=full) as process:
         assert process.wait(SECONDS) == 1
         said = process.stderr.read().splitlines()
-    assert len(said) == 1
-    assert "the output cannot be written" in said[0]
+    cause = "the disk that standard output leads to is full"
+    if "--json" in words:
+        assert [json.loads(line)["cause"] for line in said] == [cause]
+    else:
+        assert "the output cannot be written" in said[0]
+        assert said[1] == f"  cause: {cause}"
 
 
 def test_a_typed_passphrase_is_what_was_typed_as_it_is_from_a_descriptor(valetkey, terminal):
