@@ -554,3 +554,45 @@ def test_neither_link_nor_code_is_shown_by_anything_on_the_way(desk, caplog):
     for secret in secrets:
         assert secret.reveal() not in text
     assert started.url not in text
+
+
+# ── a server that is not there ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def lost(host, port=443, **facts):
+    return ProviderUnavailable("no address was found", **{"sent": False, "host": host, "port": port, **facts})
+
+
+def fix_of(desk, refusal, app):
+    with pytest.raises(ProviderUnavailable) as caught:
+        drive(connect_machine(desk, "acme/ci", Wish(), "client_credentials"), asking_world(desk, refusal, app=app))
+    return caught.value.fix
+
+
+def test_the_address_that_was_asked_may_be_mistyped_and_is_corrected_by_its_option(desk):
+    app = an_app(described=a_provider())
+    host = urlsplit(app.described.endpoints.token).hostname
+    fix = fix_of(desk, lost(host), app)
+    assert fix.startswith("check the address of the provider's token endpoint")
+    assert "`valetkey app add acme --replace --token-url URL" in fix
+    assert fix.endswith(ProviderUnavailable.fix)
+
+
+def test_an_address_made_of_a_parameter_is_corrected_by_that(desk):
+    params = {"domain": "acme.eu.auth0.test", "audience": "https://api.test"}
+    app = msgspec.structs.replace(an_app(), described=None, provider="auth0", params=params)
+    assert "`valetkey app add acme --replace --param NAME=VALUE`" in fix_of(desk, lost("acme.eu.auth0.test"), app)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "app"),
+    [
+        (lost("oauth2.googleapis.com"), msgspec.structs.replace(an_app(), described=None, provider="google")),
+        (lost("elsewhere.test"), an_app()),
+        (lost("acme.test", proxy="proxy.test:3128"), an_app()),
+        (lost("acme.test", sent=True), an_app()),
+    ],
+    ids=["of the catalogue", "of another server", "of a proxy", "that was reached"],
+)
+def test_an_address_that_is_not_mistyped_is_not_called_so(desk, refusal, app):
+    assert fix_of(desk, refusal, app) == ProviderUnavailable.fix

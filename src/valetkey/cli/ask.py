@@ -44,13 +44,15 @@ def secret_prompt(what: str, *, instead: str, exact: bool = False) -> Secret:
     return Secret(text.rstrip("\r\n") if exact else text.strip())
 
 
-def pasted(what: str) -> str:
+def pasted(what: str, *, instead: str) -> str:
     """Read a line that a person pastes, unseen on a terminal because it holds a code; raises InvalidInput."""
     if sys.stdin.isatty():
         return secret_prompt(what, instead="paste it, then press Enter").reveal()
     text = _text(sys.stdin.buffer.readline(INPUT_LIMIT + 1), what, "standard input").strip()
     if not text:
-        raise InvalidInput(f"standard input ended before the {what} came", fix="paste it, then press Enter")
+        raise InvalidInput(
+            f"standard input ended before the {what} came", cause="nobody pasted it, or sent it there", fix=instead
+        )
     return text
 
 

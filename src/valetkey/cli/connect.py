@@ -76,6 +76,12 @@ def connect(session: Session, asked: Asked) -> None:
     wish = asked.wish()
     if asked.device and asked.grant not in {None, "device_code"}:
         raise InvalidInput(f"--device and --grant {asked.grant} are two ways", fix="leave one of them out")
+    if asked.no_browser and (asked.device or asked.grant == "device_code"):
+        raise InvalidInput(
+            f"{'--device' if asked.device else '--grant device_code'} and --no-browser are two ways",
+            cause="the one shows a code to type elsewhere, the other takes back an address that is pasted here",
+            fix="leave one of them out; neither opens a browser",
+        )
     with session.open() as vault:
         app = vault.app(asked.name.partition("/")[0])
         before = _known(vault, asked.name)
@@ -190,10 +196,15 @@ def _pasted(started: Started, app: AppInfo, *, elsewhere: bool) -> Secret:
     if elsewhere:
         say("the app's redirect URI is on another machine, so its answer cannot be received here")
     say(_to_register(app))
+    shown = f"`valetkey app show {clean(app.name)}` shows it"
+    say(f"if no page comes at all: the provider is down, or its address is mistyped; {shown}")
     say("the browser ends on a page that may not load; copy that page's whole address and paste it here")
+    by_code = (
+        f"; `valetkey connect {started.connection} --device` needs none" if app.description.endpoints.device else ""
+    )
     while True:
         # Judged before the vault sees it: what is no answer must not use up the login.
-        answer = Secret(pasted("address"))
+        answer = Secret(pasted("address", instead=f"run it where somebody can paste it{by_code}"))
         wrong = _no_answer(answer, started)
         if not wrong:
             return answer

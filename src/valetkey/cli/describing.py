@@ -88,7 +88,8 @@ def discovered(issuer: str, *, allow_private: bool = False) -> Provider:
         for request in discovery_requests(issuer, allow_private=allow_private):
             try:
                 return read_discovery(issuer, transport.send(request), allow_private=allow_private)
-            except Weather:
+            except Weather as weather:
+                weather.fix = f"check the address that --issuer names; if it is right, {weather.fix}"
                 raise
             except ProviderError as refusal:
                 refusals.append((request.url, refusal))  # the document may stand at the other place

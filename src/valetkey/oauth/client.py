@@ -34,6 +34,9 @@ WHAT: Final[Mapping[EndpointName, str]] = {
     "introspect": "introspection endpoint",
 }
 
+BY_OPTION: Final = frozenset({"token", "authorize", "device", "revoke", "introspect"})
+"""Endpoints that `valetkey app add` takes from a person, as --token-url and so on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
@@ -125,7 +128,9 @@ def endpoint(provider: Provider, name: EndpointName) -> str:
         raise InvalidInput(
             f"{provider.name} has no {WHAT[name]}",
             cause="the provider does not offer this, or its description leaves the URL out",
-            fix=f"choose another way to connect, or add `endpoints.{name}` to the provider's description",
+            fix=f"choose another way to connect; or give its URL: `valetkey app add APP --replace --{name}-url URL`"
+            if name in BY_OPTION
+            else "choose another way to connect",
         )
     if "{" in url:
         raise InvalidInput(f"{what} still has an open place: {url!r}", fix="give the app the provider's parameters")

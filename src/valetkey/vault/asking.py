@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Final, TypedDict
+from urllib.parse import urlsplit
 
 import msgspec
 
-from valetkey.errors import PROVIDER_TEXT_LIMIT, InvalidInput, NotConnected, ValetkeyError
+from valetkey.errors import PROVIDER_TEXT_LIMIT, InvalidInput, NotConnected, ValetkeyError, Weather
 from valetkey.oauth.assertion import assertion, jwt_bearer_request
-from valetkey.oauth.client import Client, Stamp
+from valetkey.oauth.client import WHAT, Client, EndpointName, Stamp
 from valetkey.oauth.token import client_credentials_request, refresh_request
 from valetkey.providers.schema import GrantName, Provider
 from valetkey.values import Request, Scopes
@@ -71,6 +72,37 @@ def name_scopes(refusal: ValetkeyError, asked: Iterable[str]) -> None:
     scopes = " ".join(dict.fromkeys(asked))[:PROVIDER_TEXT_LIMIT]
     refusal.cause = f"asked for: {scopes or 'no scope at all'}; {refusal.cause}"
     refusal.evidence = MappingProxyType({**refusal.evidence, "asked": scopes})
+
+
+def name_address(refusal: Weather, app: App, provider: Provider) -> None:
+    """Say in the error for a server that was not reached that its address may be mistyped, and what corrects it.
+
+    Only where a person gave the address, and it is the address that was asked.
+    """
+    if refusal.sent or "proxy" in refusal.evidence:
+        return
+    asked = (refusal.evidence.get("host"), refusal.evidence.get("port"))
+    if app.described is None and not app.params:
+        return  # the catalogue's own addresses are right
+    there = [name for name in _ASKED if _place(getattr(provider.endpoints, name)) == asked]
+    named = [name for name in there if name in _TOKENS] or there[:1]
+    if not named:
+        return
+    by = "--param NAME=VALUE" if app.described is None else " ".join(f"--{name}-url URL" for name in named)
+    refusal.fix = (
+        f"check the address of the provider's {' and '.join(WHAT[name] for name in named)}: `valetkey app show "
+        f"{app.name}` shows it, `valetkey app add {app.name} --replace {by}` changes it; if it is right, {refusal.fix}"
+    )
+
+
+_TOKENS: Final[tuple[EndpointName, ...]] = ("token", "device")
+_ASKED: Final[tuple[EndpointName, ...]] = (*_TOKENS, "revoke", "introspect")
+"""What valetkey itself asks, and a person may give the address of."""
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 Ask = Callable[[Desk, Client, App, Connection, Stamp], Request]

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from valetkey.effects import Plan, load, luck, note, now, send, swap
-from valetkey.errors import AlreadyExists, CallbackRefused, StoreUnavailable, ValetkeyError
+from valetkey.errors import AlreadyExists, CallbackRefused, StoreUnavailable, ValetkeyError, Weather
 from valetkey.oauth.authorize import (
     AuthorizationCode,
     Expected,
@@ -158,8 +158,15 @@ def finish(desk: Desk, answer: Secret | str, *, binding: Secret) -> Plan[Connect
     except ValetkeyError as refusal:
         yield from note("connect.refused", name, "refused", refusal.code)
         name_scopes(refusal, scopes)
+        _used_up(refusal, name)
         raise
     return (yield from keep_new(desk, place, tokens, provider, asked_at))
+
+
+def _used_up(refusal: ValetkeyError, name: str) -> None:
+    """Say where the weather was bad that trying again later means to begin again: an answer is good once."""
+    if isinstance(refusal, Weather):
+        refusal.fix = f"this login is used up: `valetkey connect {name}` begins another; {refusal.fix}"
 
 
 def _redeemed(client: Client, pending: Pending, code: AuthorizationCode) -> Plan[tuple[TokenAnswer, datetime]]:

@@ -22,11 +22,13 @@ from valetkey.errors import (
     StoreUnavailable,
     UsageError,
     ValetkeyError,
+    Weather,
 )
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client
 from valetkey.providers.schema import Provider
 from valetkey.values import Secret
+from valetkey.vault.asking import name_address
 from valetkey.vault.desk import Desk
 from valetkey.vault.proofs import both_refused, other_app, with_other
 from valetkey.vault.records import App
@@ -78,7 +80,7 @@ def proven(desk: Desk, app: App, provider: Provider, ask: Ask[T], *, trial: bool
 
 def _asked(desk: Desk, app: App, provider: Provider, ask: Ask[T]) -> Plan[T]:
     if not kept_elsewhere(app):
-        return (yield from ask(app, desk.client(app, provider)))
+        return (yield from _sent(desk, app, provider, ask))
     tried: list[App] = []
     refusal: ClientRefused | None = None
     for want in _wants(app):
@@ -92,11 +94,19 @@ def _asked(desk: Desk, app: App, provider: Provider, ask: Ask[T]) -> Plan[T]:
             continue
         tried.append(found)
         try:
-            return (yield from ask(found, desk.client(found, provider)))
+            return (yield from _sent(desk, found, provider, ask))
         except ClientRefused as refused:
             refusal = refused
     assert refusal is not None
     raise refusal
+
+
+def _sent(desk: Desk, app: App, provider: Provider, ask: Ask[T]) -> Plan[T]:
+    try:
+        return (yield from ask(app, desk.client(app, provider)))
+    except Weather as weather:
+        name_address(weather, app, provider)
+        raise
 
 
 def _wants(app: App) -> tuple[Want, ...]:
