@@ -1,4 +1,4 @@
-"""What a shell is given at a Tab: names of apps and connections, and never an error.
+"""What a shell is given at a Tab: names of providers, apps and connections, and never an error.
 
 What may not be here: the words of our own commands (test_commands.py).
 """
@@ -63,7 +63,13 @@ def test_names_of_apps_and_connections_are_completed(completed, robot, shell):
         ("valetkey exec robot/one -- ", set()),
         ("valetkey audit search --app b", {"box"}),
         ("valetkey audit search --subject ", {"robot/one"}),
-        ("valetkey app add ", set()),
+        ("valetkey app add goo", {"google"}),
+        ("valetkey app add mine goo", {"google"}),
+        ("valetkey app add sand", set()),  # it is in no catalogue
+        ("valetkey app add --replace ", APPS),
+        ("valetkey provider show slac", {"slack"}),
+        ("valetkey provider show sand", {"sandbox"}),
+        ("valetkey provider show x", set()),
     ],
 )
 def test_each_place_takes_its_kind_of_name(completed, robot, line, words):

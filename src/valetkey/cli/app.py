@@ -9,9 +9,8 @@ import click
 
 from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session
-from valetkey.cli.completing import complete_apps
+from valetkey.cli.completing import complete_apps, complete_new_apps, complete_providers
 from valetkey.cli.connect import GRANTS
-from valetkey.cli.provider import complete_keys
 from valetkey.cli.redirect import DEFAULT, WITH_PORT
 from valetkey.cli.registering import NewApp, registered
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
@@ -45,8 +44,8 @@ def app() -> None:
 
 
 @app.command(cls=FormCommand, form=NewApp)
-@click.argument("name")
-@click.argument("provider", required=False, shell_complete=complete_keys)
+@click.argument("name", shell_complete=complete_new_apps)
+@click.argument("provider", required=False, shell_complete=complete_providers)
 @click.option("--client-id", help="The client id from the provider's console.")
 @click.option("--secret-stdin", is_flag=True, help="Read the client secret from standard input; else it is asked for.")
 @click.option("--secret-ref", metavar="REF", help="Where the secret is kept instead: vault:PATH#FIELD, …")

@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from valetkey.cli.base import Group, Session
+from valetkey.cli.completing import complete_shown_providers
 from valetkey.cli.show import clean, fold, out, out_json, table
 
 if TYPE_CHECKING:
     from valetkey.providers.schema import Provider
-
-
-def complete_keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the providers whose key begins so, for the shell."""
-    from valetkey.providers import keys
-
-    return [key for key in keys() if key.startswith(incomplete)]
 
 
 @click.group(cls=Group)
@@ -45,7 +39,7 @@ def list_(session: Session) -> None:
 
 
 @provider.command()
-@click.argument("key", shell_complete=complete_keys)
+@click.argument("key", shell_complete=complete_shown_providers)
 @click.pass_obj
 def show(session: Session, *, key: str) -> None:
     """Show a provider: every fact with where and when it was read, and the notes."""
