@@ -144,10 +144,32 @@ def test_a_value_for_an_option_that_takes_none_names_the_help_of_its_command(ins
     assert inside(*words, "--json").error["fix"] == f"`valetkey {words[0]} {words[1]} --help` shows what it takes"
 
 
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        (("provider", "show", "sandbox"), ("app add mine", "connect mine/alice", "serve --try")),
+        (("demo",), ("serve --try` runs a server",)),
+    ],
+    ids=["provider show", "demo"],
+)
+def test_commands_to_type_next_are_named_as_they_can_be_called_here(valetkey, tmp_path, words, typed):
+    """By its path, where the program is not on the PATH."""
+    called = tmp_path / "not on the path" / "valetkey"
+    called.parent.mkdir()
+    called.write_text("import sys\nfrom valetkey.cli.main import main\nsys.exit(main())\n")
+    done = subprocess.run(
+        [sys.executable, called, *words], capture_output=True, text=True, env=valetkey.env, cwd=tmp_path, check=True
+    )
+    assert [command for command in typed if f"`'not on the path/valetkey' {command}" not in done.stdout] == []
+
+
 def test_the_sandbox_is_shown_and_said_to_describe_itself(inside):
     shown = inside("provider", "show", "sandbox")
     assert (shown.code, "--client-id sandbox-cli --public" in shown.out, "sandbox-web.secret" in shown.out) == (0, 1, 1)
     assert inside("provider", "show", "sandbox", "--json").json["endpoints"]["issuer"] == "http://127.0.0.1:8401"
+    columns = next(line for line in shown.out.splitlines() if line.startswith("FACT"))
+    assert columns.split() == ["FACT", "VALUE"]  # nobody read of it anywhere
+    assert "  SOURCE" in inside("provider", "show", "google").out
     for words in (("mine", "sandbox"), ("sandbox",)):
         refused = inside("app", "add", *words, "--client-id", "sandbox-cli", "--public", "--json")
         assert (refused.code, "--issuer http://127.0.0.1:8401" in refused.error["fix"]) == (3, True)

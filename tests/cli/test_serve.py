@@ -179,6 +179,7 @@ def test_the_program_is_named_as_it_can_be_called_from_here(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / called)])
     assert trial.program() == said.format(root=tmp_path.resolve())
+    assert trial.typed_here("say `valetkey token a/b`") == f"say `{trial.program()} token a/b`"
 
 
 def test_a_try_takes_another_port_where_the_usual_one_is_taken(monkeypatch, tmp_path, capsys):

@@ -34,6 +34,7 @@ def demo(context: click.Context) -> None:
     session: Session = context.obj
     told: list[Step] = []
     from valetkey.cli.story import story
+    from valetkey.cli.trial import typed_here
 
     with tempfile.TemporaryDirectory(prefix="valetkey-demo-") as folder:
         for step in story(Path(folder)):
@@ -45,7 +46,7 @@ def demo(context: click.Context) -> None:
         out_json({"ok": held, "steps": [step.to_dict() for step in told]})
     else:
         out(click.style("All of it held." if held else "Something did not hold; see above.", bold=True))
-        out("Next: `valetkey serve --try` runs a server and a sandbox that stay.")
+        out(typed_here("Next: `valetkey serve --try` runs a server and a sandbox that stay."))
     context.exit(0 if held else 1)
 
 

@@ -53,8 +53,11 @@ def show(session: Session, *, key: str) -> None:
             out(f"  {name}: {clean(url)}")
     _show_parameters(found)
     _show_facts(found)
-    for note in found.notes:
-        out(fold(clean(note), first="  - ", rest="    "))
+    if found.notes:
+        from valetkey.cli.trial import typed_here
+
+        for note in found.notes:
+            out(fold(clean(typed_here(note)), first="  - ", rest="    "))
 
 
 def _described(key: str) -> Provider:
@@ -85,8 +88,9 @@ def _show_facts(found: Provider) -> None:
         source = source_of(found, path)
         rows.append((path, _plain(value), *((source.sure, source.date, source.where) if source else ("", "", ""))))
     if rows:
+        told = 5 if any(row[2] for row in rows) else 2  # of the sandbox nothing was read anywhere: it says so itself
         out()
-        table(("FACT", "VALUE", "KNOWN", "READ ON", "SOURCE"), rows)
+        table(("FACT", "VALUE", "KNOWN", "READ ON", "SOURCE")[:told], [row[:told] for row in rows])
         out()
 
 

@@ -182,11 +182,16 @@ def _lines(way: tuple[str, str], sandbox_url: str, vault: str, typed: Iterable[s
     yield ""
     yield f"      {program()} connect sandbox-machine/nightly"
     yield ""
-    yield "  An app of your own there, beside those that are kept already (`valetkey provider show sandbox` says more):"
+    yield f"  An app of your own there, beside those kept already (`{program()} provider show sandbox` says more):"
     yield ""
     yield f"      {own}"
     yield ""
     yield f"  The sandbox is {sandbox_url} and the vault {vault}"
+
+
+def typed_here(text: str) -> str:
+    """Return a text with the commands in it as they are typed here, where `valetkey` is perhaps not on the PATH."""
+    return text.replace("`valetkey ", f"`{program()} ")
 
 
 def program() -> str:
