@@ -241,6 +241,22 @@ def test_a_set_of_mixed_kinds_cannot_be_made(forge):
     assert refusal.value.reason == "mixed_keyset"
 
 
+def test_an_ecdsa_signature_that_lacks_a_zero_byte_is_refused(forge):
+    # RFC 7518 section 3.4: 64 bytes. Without the zero that its second number begins with, the numbers would be the same.
+    for number in range(5000):
+        token = forge.es256(forge.payload(jti=f"j{number}"))
+        message, _, segment = token.rpartition(".")
+        signature = base64.urlsafe_b64decode(segment + "==")
+        if signature[32] == 0:
+            break
+    assert signature[32] == 0
+    assert verify(token, forge.es, forge.policy(), now=NOW).subject == "ci"
+    short = base64.urlsafe_b64encode(signature[:32] + signature[33:]).rstrip(b"=").decode()
+    with pytest.raises(TokenRefused) as refusal:
+        verify(f"{message}.{short}", forge.es, forge.policy(), now=NOW)
+    assert refusal.value.reason == "bad_signature"
+
+
 def test_an_issuer_given_alone_is_that_name_and_no_part_of_it(forge):
     assert claimed_issuer(forge.hs256(), forge.issuer) == forge.issuer
     for part in ("", "https", forge.issuer[:-1]):

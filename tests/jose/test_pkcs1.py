@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from valetkey.errors import TokenRefused
@@ -116,6 +117,22 @@ def test_a_signature_that_is_three_bytes_short_is_not_even_recovered(private):
     quick(b"m", bytes(OCTETS))
     with pytest.raises(AssertionError, match="the slow way was asked"):
         quick(b"m", bytes(OCTETS - 3))
+
+
+@pytest.mark.parametrize(
+    "problem", [InvalidSignature(), ValueError("refused"), UnsupportedAlgorithm("refused")], ids=repr
+)
+def test_what_cannot_be_recovered_is_decided_the_slow_way(problem):
+    class Public:
+        key_size = 8 * OCTETS
+
+        @staticmethod
+        def recover_data_from_signature(*_):
+            raise problem
+
+    asked = []
+    _quick_pkcs1(Public, "RS256", lambda *what: asked.append(what))(b"m", bytes(OCTETS))
+    assert asked == [(b"m", bytes(OCTETS))]
 
 
 @pytest.mark.parametrize("bits", [2048, 2056, 2052, 3072])

@@ -38,6 +38,17 @@ def test_what_is_decoded_has_that_one_spelling(name, text):
         assert base64.urlsafe_b64encode(data).rstrip(b"=") == segment
 
 
+@pytest.mark.parametrize(("before", "last"), [(b"A", b"AQgw"), (b"AA", b"AEIMQUYcgkosw048")])
+def test_the_last_character_leaves_no_unused_bit_set(decoder, before, last):
+    # RFC 4648 section 3.5: two of the last six bits are used, or four.
+    taken = set()
+    for byte in range(256):
+        with suppress(TokenRefused):
+            wire.decode(before + bytes([byte]), "payload")
+            taken.add(byte)
+    assert taken == set(last)
+
+
 @pytest.mark.parametrize(
     "segment",
     [
