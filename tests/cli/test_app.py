@@ -147,8 +147,8 @@ def test_a_machines_app_opens_no_browser(inside, sandbox):
 
 
 def test_which_grant_is_taken_when_none_is_named(inside, tmp_path):
-    from valetkey.cli.connect import usable_grants
     from valetkey.library import open as open_vault
+    from valetkey.vault.ways import usable_grants
 
     pem = tmp_path / "key.pem"
     pem.write_bytes(Key.generate("RS256").to_pem(private=True))

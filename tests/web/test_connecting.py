@@ -11,6 +11,7 @@ import pytest
 
 from valetkey.testing.apps import sandbox_apps
 from valetkey.values import Secret
+from valetkey.vault.connect import Wish
 
 pytestmark = pytest.mark.network
 
@@ -61,6 +62,69 @@ def test_a_machine_needs_no_page_of_the_provider(running, person):
     assert (begun.status_code, begun.headers["location"]) == (303, "/done")
     assert "sandbox-machine/nightly is connected" in person.get("/done").text
     assert running.vault.connection("sandbox-machine/nightly").state == "active"
+
+
+# ── as the app says ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def robot(running, **says):
+    """Keep the sandbox's machine with the whole description of the server, as --issuer gives it: people could log in."""
+    machine = next(app for app in sandbox_apps(running.sandbox) if app.name == "sandbox-machine")
+    whole = running.sandbox.provider()
+    return running.vault.add_app(msgspec.structs.replace(machine, name="robot", described=whole, **says))
+
+
+def test_an_app_for_machines_sends_nobody_to_the_provider(running, person):
+    robot(running, grant="client_credentials", scopes=("read",))
+    assert "robot · valetkey sandbox · for machines" in person.get("/").text
+    page = person.get("/connect/robot/nightly")
+    assert "No person is needed" in page.text
+    assert "<dd>read</dd>" in page.text
+    assert ("Comes back to" in page.text, "Continue to" in page.text) == (False, False)
+    assert running.sandbox.url not in page.headers["content-security-policy"]
+    assert person.press("/connect/robot/nightly").headers["location"] == "/done"
+    assert "robot/nightly is connected" in person.get("/done").text
+    made = running.vault.connection("robot/nightly")
+    assert (made.grant, list(made.granted)) == ("client_credentials", ["read"])
+
+
+def test_a_machines_connection_is_connected_again_as_one(running, person):
+    robot(running)
+    assert "Continue to" in person.get("/connect/robot/one").text  # nobody has said that it is for machines
+    running.vault.connect_machine("robot/one", "client_credentials", wish=Wish(scopes=("read",)))
+    assert "Get a token" in person.get("/connect/robot/one").text
+    assert person.press("/connect/robot/one").headers["location"] == "/done"
+    assert running.vault.connection("robot/one").refreshes == 1
+
+
+def test_a_key_that_is_the_grant_itself_is_used_as_such(running, person):
+    client = running.sandbox.clients["sandbox-machine"]
+    pem = Secret(client.key.to_pem(private=True).decode())
+    key = {"secret": None, "private_key": pem, "key_alg": "ES256", "token_auth": "none"}
+    robot(running, **key, grant="jwt_bearer", scopes=("read",))
+    assert "No person is needed" in person.get("/connect/robot/one").text
+    person.press("/connect/robot/one")
+    assert "robot/one is connected" in person.get("/done").text
+    assert running.vault.connection("robot/one").grant == "jwt_bearer"
+
+
+def test_an_app_with_a_code_to_type_says_which_command_shows_it(running, person):
+    robot(running, grant="device_code")
+    page = person.get("/connect/robot/tv")
+    assert "<pre>valetkey connect robot/tv --device</pre>" in page.text
+    assert ("<form" in page.text, "<button" in page.text) == (False, False)
+    form = person.form("/connect/sandbox/alice")  # of another page: this one has none to press
+    assert person.post("/connect/robot/tv", data=form).headers["location"] == "/done"
+    page = person.get("/done")
+    assert (page.status_code, "robot/tv was not connected" in page.text) == (400, True)
+    assert running.vault.states() == {}
+
+
+def test_an_app_without_any_way_to_connect_says_what_it_lacks(running, person):
+    app = next(app for app in sandbox_apps(running.sandbox) if app.name == "sandbox-machine")
+    running.vault.add_app(msgspec.structs.replace(app, name="none", secret=None, token_auth="none"))
+    page = person.get("/connect/none/x")
+    assert (page.status_code, "has no way to connect" in page.text, "--authorize-url" in page.text) == (400, True, True)
 
 
 # ── answers that are not for us ───────────────────────────────────────────────────────────────────────────────

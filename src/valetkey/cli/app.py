@@ -10,11 +10,11 @@ import click
 from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session
 from valetkey.cli.completing import complete_apps, complete_new_apps, complete_providers
-from valetkey.cli.connect import GRANTS
 from valetkey.cli.redirect import DEFAULT, WITH_PORT
 from valetkey.cli.registering import NewApp, registered
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
 from valetkey.errors import NotFound
+from valetkey.vault.ways import GRANTS
 
 if TYPE_CHECKING:
     from valetkey.library import Vault

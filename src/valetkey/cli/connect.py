@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import click
@@ -21,15 +20,13 @@ from valetkey.cli.exits import interrupted
 from valetkey.cli.show import clean, moment, out, out_json, say
 from valetkey.errors import InvalidInput, NotFound
 from valetkey.values import Scopes, Secret
+from valetkey.vault.ways import GRANTS, usual_way
 
 if TYPE_CHECKING:
     from valetkey.library import Vault
     from valetkey.providers.schema import GrantName
     from valetkey.vault.connect import Started, Wish
     from valetkey.vault.views import AppInfo, ConnectionInfo
-
-GRANTS: Final = ("authorization_code", "device_code", "client_credentials", "jwt_bearer")
-"""What can be connected, the best first: a person's consent goes before the app's own power."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +82,7 @@ def connect(session: Session, asked: Asked) -> None:
     with session.open() as vault:
         app = vault.app(asked.name.partition("/")[0])
         before = _known(vault, asked.name)
-        way = "device_code" if asked.device else asked.grant or _usual_way(app, before)
+        way = "device_code" if asked.device else asked.grant or usual_way(app, before)
         if way == "client_credentials" or way == "jwt_bearer":  # noqa: PLR1714  # so mypy knows which two are left
             made = vault.connect_machine(asked.name, way, wish=wish)
         elif way == "device_code":
@@ -100,41 +97,6 @@ def _known(vault: Vault, name: str) -> ConnectionInfo | None:
         return vault.connection(name)
     except NotFound:
         return None
-
-
-def _usual_way(app: AppInfo, before: ConnectionInfo | None) -> GrantName:
-    """Return how to connect where nobody says: as the connection was before, else as the app says, else the best way.
-
-    A machine's connection that is connected again opens no browser.
-    """
-    usable = usable_grants(app)
-    return next((grant for grant in usable if before is not None and grant == before.grant), usable[0])
-
-
-def usable_grants(app: AppInfo) -> Sequence[GrantName]:
-    """Return the grants an app can use, the best first; raises InvalidInput if there is none."""
-    provider = app.description
-    needs = {"authorization_code": provider.endpoints.authorize, "device_code": provider.endpoints.device}
-    found = [grant for grant in provider.grants if grant in GRANTS and needs.get(grant, "there")]
-    order = {grant: place for place, grant in enumerate(GRANTS)}
-    found.sort(key=lambda grant: order[grant])
-    if app.has_private_key and not app.has_secret and app.token_auth != "private_key_jwt" and "jwt_bearer" in found:
-        found.remove("jwt_bearer")
-        found.insert(0, "jwt_bearer")  # the key is for nothing else
-    if not app.has_private_key and "jwt_bearer" in found:
-        found.remove("jwt_bearer")
-    if app.token_auth == "none" and "client_credentials" in found:
-        found.remove("client_credentials")  # of clients that prove themselves alone (RFC 6749 section 4.4)
-    if app.grant is not None:
-        return [app.grant, *(grant for grant in found if grant != app.grant)]
-    if not found:
-        raise InvalidInput(
-            f"app {app.name} has no way to connect",
-            cause=f"the description of {provider.name} names no endpoint that this app could use",
-            fix=f"look at `valetkey app show {app.name}`; `valetkey app add {app.name} --replace` corrects it, by "
-            "--authorize-url or --device-url for a person, by a secret or key for a machine",
-        )
-    return found
 
 
 # ── by redirect ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -132,6 +132,8 @@ class AppInfo:
     secret_ref: str = ""
     private_key_ref: str = ""
     grant: GrantName | None = None
+    own_scopes: Scopes = field(default_factory=Scopes)
+    """What it asks for itself; `scopes` are those usual at the provider where it says nothing."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the app for programs: JSON types only."""
@@ -173,6 +175,7 @@ def app_info(app: App, provider: Provider) -> AppInfo:
         secret_ref=app.secret_ref,
         private_key_ref=app.private_key_ref,
         grant=app.grant,
+        own_scopes=Scopes(app.scopes),
     )
 
 

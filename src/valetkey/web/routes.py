@@ -18,11 +18,14 @@ from litestar.exceptions import NotAuthorizedException
 from valetkey.effects import Event
 from valetkey.errors import CallbackRefused, InvalidInput, NotFound, ValetkeyError
 from valetkey.library import AsyncVault
+from valetkey.providers.schema import GrantName
 from valetkey.values import Scopes, Secret
 from valetkey.vault import names
 from valetkey.vault.akeeper import landing
 from valetkey.vault.connect import Wish
-from valetkey.vault.views import ConnectionInfo
+from valetkey.vault.records import PERSON_GRANTS
+from valetkey.vault.views import AppInfo, ConnectionInfo
+from valetkey.vault.ways import usual_way
 from valetkey.web.allowance import Allowance, checked_scopes, too_many
 from valetkey.web.answers import Outcome, Outcomes, outcome_of
 from valetkey.web.browser import (
@@ -119,7 +122,7 @@ async def ask(request: Request) -> Response[str]:
     site = _entered(request)
     name = _name(request)
     info, known = await _known(site, name)
-    person = bool(info.description.endpoints.authorize)
+    way = usual_way(info, known)
     asked = Scopes.parse(checked_scopes(request.query_params.get("scope", ""))) or (
         known.asked if known is not None else Scopes()
     )
@@ -128,14 +131,14 @@ async def ask(request: Request) -> Response[str]:
     return page(
         "connect.html",
         site.public_url,
-        leads_to=info.description.endpoints.authorize,
+        leads_to=info.description.endpoints.authorize if way == "authorization_code" else "",
         cookie="" if browser else cookie_header(site.public_url, fresh.reveal()),
         name=name,
         app=info,
         known=known is not None,
-        person=person,
+        way=way,
         asked=asked.join(),
-        scopes=asked or (info.scopes if person else Scopes(info.description.client_credentials_scopes)),
+        scopes=asked or _usual_scopes(info, way),
         redirect_uri=site.redirect_uri,
         csrf=form_token(fresh),
     )
@@ -143,13 +146,17 @@ async def ask(request: Request) -> Response[str]:
 
 @post("/connect/{app:str}/{label:str}", status_code=303)
 async def start(request: Request) -> Response[str]:
-    """Begin an authorization bound to this browser and send it to the provider; a machine connects at once."""
+    """Begin an authorization bound to this browser and send it to the provider; a machine connects at once.
+
+    By the grant the connection has, else that of the app: what the page said before its button was pressed.
+    """
     site = _entered(request)
     name = _name(request)
     browser, form = await _own_form(request, site, again=f"/connect/{quote(name)}")
-    info, _ = await _known(site, name)
+    info, known = await _known(site, name)
+    way = usual_way(info, known)
     wish = Wish(scopes=tuple(Scopes.parse(checked_scopes(form.get("scope", "")))))
-    if info.description.endpoints.authorize:
+    if way == "authorization_code":
         seconds = site.allowance.take(place_of(browser))
         if seconds:
             refused = outcome_of(too_many(seconds), "Not now", again=f"/connect/{quote(name)}")
@@ -157,7 +164,7 @@ async def start(request: Request) -> Response[str]:
         begun = await site.vault.begin(name, redirect_uri=site.redirect_uri, binding=browser, wish=wish)
         return _see_other(begun.url)
     try:
-        made = await site.vault.connect_machine(name, "client_credentials", wish=wish)
+        made = await site.vault.connect_machine(name, way, wish=wish)
         outcome = _connected(made)
     except ValetkeyError as refusal:
         outcome = outcome_of(refusal, f"{name} was not connected", again=f"/connect/{quote(name)}")
@@ -247,7 +254,7 @@ def _name(request: Request) -> str:
     return f"{request.path_params['app']}/{request.path_params['label']}"
 
 
-async def _known(site: Site, name: str) -> tuple[Any, ConnectionInfo | None]:
+async def _known(site: Site, name: str) -> tuple[AppInfo, ConnectionInfo | None]:
     """Return the app of a connection, and the connection if there is one; raises NotFound, InvalidInput."""
     app, _label = names.split(name)
     info = await site.vault.app(app)
@@ -255,6 +262,14 @@ async def _known(site: Site, name: str) -> tuple[Any, ConnectionInfo | None]:
         return info, await site.vault.connection(name)
     except NotFound:
         return info, None
+
+
+def _usual_scopes(info: AppInfo, way: GrantName) -> Scopes:
+    """Return what is asked for where nobody says."""
+    if way in PERSON_GRANTS:
+        return info.scopes
+    usual = info.description.client_credentials_scopes if way == "client_credentials" else ()
+    return info.own_scopes or Scopes(usual)
 
 
 async def _own_form(request: Request, site: Site, *, again: str) -> tuple[Secret, Mapping[str, str]]:
