@@ -192,6 +192,21 @@ def test_what_was_perhaps_meant_is_named_where_no_vault_is(inside, home, tmp_pat
     assert (far["cause"], f"did you mean {usual}?" in far["fix"]) == ("VALETKEY_VAULT names this file", True)
 
 
+@pytest.mark.parametrize("named", ["here.db", "./here.db", "../{folder}/here.db", "sqlite:///here.db"])
+def test_a_vault_is_shown_by_its_whole_path_however_it_was_named(inside, tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    named = named.format(folder=tmp_path.name)
+    whole = str(tmp_path / named.removeprefix("sqlite:///"))
+    assert f"there is no vault at {whole}" in inside("app", "list", "--vault", named).err
+    (tmp_path / "here.db").write_bytes(b"")
+    assert f"{whole} is empty" in inside("app", "list", "--vault", named).err
+    (tmp_path / "here.db").write_bytes(b"no database, but long enough to be taken for one" * 20)
+    assert f"{whole} cannot be used" in inside("app", "list", "--vault", named).err
+    (tmp_path / "here.db").unlink()
+    assert f"a new vault is in {whole};" in inside("vault", "init", "--vault", named).err
+    assert f"there is a vault in {whole}" in inside("vault", "init", "--vault", named).err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "meant"),
     [

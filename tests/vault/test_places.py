@@ -9,13 +9,14 @@ import psycopg
 import pytest
 
 import valetkey
-from valetkey.errors import InvalidInput, KeyMissing, StoreUnavailable, VaultUnreadable, WrongKey
+from valetkey.errors import InvalidInput, KeyMissing, StoreUnavailable, VaultMissing, VaultUnreadable, WrongKey
 from valetkey.transport.sync import Transport
 from valetkey.vault.keyfile import KeyFile
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.opening import default_path, open_world
 from valetkey.vault.places import Place, refuse_unused
 from valetkey.vault.quick import quick_token
+from valetkey.vault.stores.missing import no_vault
 from valetkey.vault.stores.postgres import PostgresStore
 from valetkey.vault.stores.sqlite import SqliteStore
 from vaultkit import START, a_connection, an_app
@@ -37,7 +38,7 @@ T0 = START.timestamp()
     ],
 )
 def test_a_path_is_a_file_with_and_without_its_scheme(given, path):
-    assert Place.of(given) == Place(path=Path(path))
+    assert Place.of(given) == Place(path=Path.cwd() / path)
 
 
 def test_a_tilde_is_home(home):
@@ -212,3 +213,53 @@ def test_a_vault_in_aws_secrets_manager_is_refused_with_what_to_use_instead():
 def test_what_names_no_place_in_a_kv_engine_is_refused(url):
     with pytest.raises(InvalidInput, match="no place in a KV engine"):
         Place.of(url).open(create=True)
+
+
+def test_a_vault_stays_where_it_is_when_the_program_changes_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with valetkey.open("vault.db", create=True) as vault:
+        monkeypatch.chdir("elsewhere")
+        vault._world.store.close()  # the connections that know the file already
+        assert vault.states() == {}
+        assert str(tmp_path / "vault.db") in repr(vault)
+
+
+@pytest.mark.parametrize(
+    ("url", "typed"),
+    [
+        ("postgresql://db.test/v", "postgresql://db.test/v"),
+        ("postgresql://alice@db.test:5433/v", "postgresql://alice@db.test:5433/v"),
+        (
+            "postgresql://alice@db.test/v?sslmode=verify-full&options=-csearch_path%3Da&connect_timeout=3",
+            "'postgresql://alice@db.test/v?sslmode=verify-full&connect_timeout=3'",
+        ),
+        ("postgresql://alice:{secret}@db.test/v", "postgresql://db.test/v"),
+        ("postgresql://alice%3A{secret}@db.test/v", "postgresql://db.test/v"),
+        ("postgresql://:{secret}@db.test/v", "postgresql://db.test/v"),
+        ("postgresql://alice@db.test/v?password={secret}", "postgresql://alice@db.test/v"),
+        (
+            "postgresql://alice@db.test/v?sslmode=require&sslpassword={secret}",
+            "'postgresql://alice@db.test/v?sslmode=require'",
+        ),
+        ("vault+kv://kv/team", "vault+kv://kv/team"),
+    ],
+)
+def test_the_command_that_makes_a_vault_in_a_database_names_it_without_its_secrets(url, typed, canary, monkeypatch):
+    url, where = url.format(secret=canary.make()), "postgresql://db.test/v"
+    refusal = no_vault(where, url)
+    assert f"`valetkey --vault {typed} vault init`" in refusal.fix
+    canary.assert_absent(refusal.explain(), repr(refusal.to_dict()))
+    monkeypatch.setenv("VALETKEY_VAULT", url)
+    named = no_vault(where, url)
+    assert (named.cause, "`valetkey vault init`" in named.fix) == ("VALETKEY_VAULT names this place", True)
+    canary.assert_absent(named.explain())
+
+
+def test_a_database_without_a_vault_is_named_with_the_command_that_makes_one(postgres, home):
+    with pytest.raises(VaultMissing) as refused:
+        valetkey.open(postgres, create=False)
+    place = Place.of(postgres)
+    assert refused.value.message == f"there is no vault at {place.shown}"
+    assert "`valetkey --vault " in refused.value.fix
+    assert place.shown.partition("://")[2].rpartition("/")[2] in refused.value.fix

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.effects import Event
 from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
-from valetkey.values import Entry, shown_path
+from valetkey.values import Entry
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
 from valetkey.vault.desk import Desk
@@ -64,12 +64,12 @@ def open_world(
         keyring, kek, made = _keyring(place, store, key_file, create=create)
         keys = LiveKeys(store, keyring, kek, again=partial(_again, place, key_file))
         keyed = KeyedStore(store, keys)
-        desk = Desk(keys.sealer, near=Near(keyed, _where(place)))
+        desk = Desk(keys.sealer, near=Near(keyed, place.shown))
         spills = SpillFolder(place.spill_path(keyring.vault_id))
         audit = recorder_of(keyed, keyring, actor=actor, sealer=keys.sealer, copy_to=audit_log, spool_of=place.path)
         keys.tell = audit.tell
         world = VaultWorld(
-            store=keyed, transport=transport, audit=audit, spills=spills, keys=keys, made=_where(place) if made else ""
+            store=keyed, transport=transport, audit=audit, spills=spills, keys=keys, made=place.shown if made else ""
         )
         if made:
             audit.note(Event("vault.created", "vault", detail={"place": place.shown}))
@@ -78,10 +78,6 @@ def open_world(
         store.close()
         raise
     return desk, world
-
-
-def _where(place: Place) -> str:
-    return place.shown if place.path is None else shown_path(str(place.path.absolute()))
 
 
 def _keyring(place: Place, store: Store, key_file: GivenKey, *, create: bool) -> tuple[Keyring, KeyFile, bool]:
@@ -93,7 +89,9 @@ def _keyring(place: Place, store: Store, key_file: GivenKey, *, create: bool) ->
         if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
     if entry is None and not create:
-        raise no_vault(place.path or place.shown)  # an empty file, or a database whose vault is being made just now
+        raise no_vault(
+            place.path or place.shown, place.url
+        )  # an empty file, or a database whose vault is being made just now
     if entry is None:
         entry, made = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)

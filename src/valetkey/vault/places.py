@@ -7,12 +7,14 @@ and not by the database's address, which changes with a failover or a pooler; sp
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from valetkey.errors import InvalidInput, VaultUnreadable
+from valetkey.values import shown_path
 from valetkey.vault.private import expanded
 from valetkey.vault.quick import data_folder, key_beside, places
 from valetkey.vault.stores.base import Store
@@ -37,7 +39,7 @@ class Place:
         if isinstance(text, Path):
             if str(text).startswith(tuple(scheme.removesuffix("/") for scheme in SCHEMES)):
                 raise InvalidInput("a database's URL was given as a path", fix="give it as text")
-            return cls(path=expanded(text))
+            return cls(path=_whole(text))
         if not text:
             raise InvalidInput("the vault's place is an empty text", fix="name one, or leave it out for the usual one")
         if text.startswith(SCHEMES):
@@ -59,13 +61,13 @@ class Place:
                 f"no vault is kept at {text.partition('://')[0][:40]!r} URLs",
                 fix="name a file, a database as postgresql://user@host/database, or a KV engine as vault+kv://MOUNT/FOLDER",
             )
-        return cls(path=expanded(text))
+        return cls(path=_whole(text))
 
     @property
     def shown(self) -> str:
         """Return the place as it may be shown."""
         if self.path is not None:
-            return str(self.path)
+            return shown_path(str(self.path))
         if self.url.startswith(KV_SCHEME):
             return self.url
         from valetkey.vault.stores.postgres import import_psycopg
@@ -100,6 +102,15 @@ class Place:
         return Path(_state_folder(), "valetkey", f"{vault_id.hex()}.spill")
 
 
+def _whole(path: str | Path) -> Path:
+    """Return a path from the root on: so it is shown, and so it means the same when the program changes its folder."""
+    found = expanded(path)
+    try:
+        return found.absolute()
+    except OSError:  # the current folder was removed
+        return found
+
+
 def spoken(url: str) -> str:
     """Return a place given on a command line; raises InvalidInput where it carries a password for all to see."""
     if holds_password(url):
@@ -115,7 +126,11 @@ def refuse_unused(state: str, where: str) -> None:
     if state in _NOT_IN_USE:
         what, cause, fix = _NOT_IN_USE[state]
         raise VaultUnreadable(
-            f"{where} {what}", code="vault_not_in_use", cause=cause, fix=fix.format(where=where), state=state
+            f"{where} {what}",
+            code="vault_not_in_use",
+            cause=cause,
+            fix=fix.format(where=shlex.quote(where)),
+            state=state,
         )
 
 

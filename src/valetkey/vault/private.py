@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -64,14 +65,14 @@ def refuse_shared(path: Path) -> None:
         return  # whoever opens it says what is wrong
     if stat.S_IMODE(found.st_mode) & 0o022:
         raise VaultUnreadable(
-            f"{path} can be changed by others (mode {stat.S_IMODE(found.st_mode):04o})",
+            f"{shown_path(str(path))} can be changed by others (mode {stat.S_IMODE(found.st_mode):04o})",
             cause="whoever can write to this file can swap records or take them back to an older state",
-            fix=f"chmod 600 {path}",
+            fix=f"chmod 600 {shlex.quote(shown_path(str(path)))}",
         )
     # Root uses files of others on purpose: in containers, the folder that is mounted is somebody's.
     if os.geteuid() and found.st_uid not in {0, os.geteuid()}:
         raise VaultUnreadable(
-            f"{path} belongs to another user",
+            f"{shown_path(str(path))} belongs to another user",
             cause="its owner could change it, or made it to be used by mistake",
             fix="use a vault of your own, or change its owner",
         )

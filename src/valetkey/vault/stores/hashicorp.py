@@ -49,7 +49,7 @@ class HashiCorpStore:
         made = cls(manager or HashiCorp(Settings.of()), folder)
         if not create and not made._listed("records"):
             made.close()
-            raise no_vault(f"{SCHEME}{folder}")
+            raise no_vault(f"{SCHEME}{folder}", url)
         return made
 
     # ── one record ────────────────────────────────────────────────────────────────────────────────────────────

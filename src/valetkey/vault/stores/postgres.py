@@ -16,10 +16,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from valetkey.errors import InvalidInput, StoreUnavailable, VaultError
+from valetkey.errors import InvalidInput, StoreUnavailable, VaultError, VaultMissing
 from valetkey.installing import to_add
 from valetkey.values import Entry
 from valetkey.vault.stores.ledger import SqlLedger, Words
+from valetkey.vault.stores.missing import no_vault
 from valetkey.vault.stores.postgres_schema import SLOTS, prepare
 from valetkey.vault.stores.postgres_words import LOCK_SECONDS, STATEMENT_SECONDS, Address, explained, unreached
 from valetkey.vault.stores.rows import millis, moment, span
@@ -93,7 +94,10 @@ class PostgresStore:
         import_psycopg()
         store = cls(Address(url), connections=connections)
         with store.apart() as connection:
-            store.worded(lambda: prepare(connection, store.where, create=create))
+            try:
+                store.worded(lambda: prepare(connection, store.where, create=create))
+            except VaultMissing:
+                raise no_vault(f"postgresql://{store.where}", url) from None
         return store
 
     def load(self, name: str) -> Entry | None:

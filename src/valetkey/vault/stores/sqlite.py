@@ -232,13 +232,13 @@ def _refuse_unusable(path: Path, *, create: bool) -> None:
     """
     if not os.access(path, os.R_OK):
         raise VaultUnreadable(
-            f"{path} cannot be used: permission denied",
+            f"{shown_path(str(path))} cannot be used: permission denied",
             cause="it belongs to another user",
             fix="use a vault of your own, or ask its owner",
         )
     if not create and path.stat().st_size == 0:
         raise VaultUnreadable(
-            f"{path} is empty",
+            f"{shown_path(str(path))} is empty",
             cause="it was cut to nothing, or is not a vault",
             fix="restore it from a backup; or delete it, and `valetkey app add …` makes a new vault",
         )
@@ -294,9 +294,10 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> None:
         _migrate(connection)
         header, tables, version = _look(connection)
     if header != APPLICATION_ID:
-        raise VaultUnreadable(f"{path} is an SQLite file of another program", fix="name the right file with --vault")
+        shown = shown_path(str(path))
+        raise VaultUnreadable(f"{shown} is an SQLite file of another program", fix="name the right file with --vault")
     if version > SCHEMA_VERSION:
-        raise VaultUnreadable(f"{path} was written by a later valetkey", fix="use the newest valetkey")
+        raise VaultUnreadable(f"{shown_path(str(path))} was written by a later valetkey", fix="use the newest valetkey")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -366,9 +367,9 @@ def _primary(refusal: sqlite3.Error) -> str:
 
 def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
     """Raise a sqlite3 error as one of ours; SQLite's messages hold no values of ours, and are not repeated anyway."""
-    name, primary = _name(refusal), _primary(refusal)
+    name, primary, shown = _name(refusal), _primary(refusal), shown_path(str(path))
     if primary in _UNREADABLE:
         what, fix = _UNREADABLE[primary]
-        raise VaultUnreadable(f"{path} cannot be used: {what}", fix=fix, sqlite=name) from None
+        raise VaultUnreadable(f"{shown} cannot be used: {what}", fix=fix, sqlite=name) from None
     what, fix = _TROUBLE.get(primary, (f"SQLite says {name}", "try again; if it stays so, check the file and the disk"))
-    raise StoreUnavailable(f"{path} cannot be used now: {what}", fix=fix, sqlite=name) from None
+    raise StoreUnavailable(f"{shown} cannot be used now: {what}", fix=fix, sqlite=name) from None
