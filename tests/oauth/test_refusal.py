@@ -90,12 +90,23 @@ def test_every_line_of_the_table_ends_in_a_cause_and_a_fix(refusal, code):
         ("", ClientRefused),
         ({"error": "invalid_grant"}, GrantRefused),
         ({"error": "invalid_request"}, RequestRefused),
+        ({"error": "unauthorized_client"}, ClientRefused),  # RFC 6749 section 5.2 has 400 for it
     ],
 )
 def test_401_means_the_client_unless_a_known_code_says_otherwise(refusal, body, kind):
     error = refusal(body, 401)
     assert type(error) is kind
     assert error.status == 401
+
+
+def test_a_wrong_secret_as_keycloak_says_it_is_one(refusal):
+    # services/…/ClientIdAndSecretAuthenticator.java of keycloak/keycloak answers so
+    said = {"error": "unauthorized_client", "error_description": "Invalid client or Invalid client credentials"}
+    error = refusal(said, 401)
+    assert (type(error), error.code) == (ClientRefused, "invalid_client")
+    assert error.evidence["provider_code"] == "unauthorized_client"
+    assert "inferred" not in error.evidence  # it said so itself
+    assert type(refusal(said, 400)) is RequestRefused
 
 
 def test_the_refusal_of_rfc_6749_section_5_2_is_a_refused_request(refusal):

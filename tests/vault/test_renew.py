@@ -289,6 +289,15 @@ def test_a_wrong_client_secret_does_not_burn_the_grant(desk):
     assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
 
 
+def test_a_wrong_secret_called_unauthorized_client_with_401_ends_no_grant(desk):
+    world = ready(desk, [refusal("unauthorized_client", 401), tokens_answer()])
+    with pytest.raises(ClientRefused):
+        drive(obtain(desk, "acme/alice", ANY), world)
+    assert (held(desk, world).trouble.sort, held(desk, world).intent) == ("client", None)
+    world.advance(31)
+    assert drive(obtain(desk, "acme/alice", ANY), world).token.reveal() == "access-2"
+
+
 def test_unauthorized_client_is_for_good(desk):
     world = ready(desk, [refusal("unauthorized_client")])
     with pytest.raises(NeedsReconnect):

@@ -183,7 +183,8 @@ def staged_app(**changes):
     [
         ((refusal("invalid_client", 401), tokens_answer()), 2),
         ((refusal("invalid_client", 401), refusal("invalid_client", 401), tokens_answer()), 2),
-        ((refusal("unauthorized_client"), tokens_answer()), 1),
+        ((refusal("unauthorized_client"), tokens_answer()), 1),  # about the registration, not the secret
+        ((refusal("unauthorized_client", 401), tokens_answer()), 2),  # Keycloak's word for a wrong secret
         ((refusal("who_knows", 401), tokens_answer()), 1),
         ((refusal("invalid_grant"), tokens_answer()), 1),
         ((refusal("temporarily_unavailable", 503), tokens_answer()), 1),

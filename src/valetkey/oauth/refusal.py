@@ -29,6 +29,10 @@ from valetkey.values import Response, Secret
 RETRY_LIMIT: Final = 86_400.0
 """A day, in seconds: a provider that asks for more is asked again tomorrow all the same."""
 
+BY_STATUS: Final = frozenset({(401, "unauthorized_client")})
+"""Answers that mean invalid_client: RFC 6749 section 5.2 has 401 for a client not authenticated and 400 for all
+else, and Keycloak says unauthorized_client with 401 of a wrong secret."""
+
 WEATHER: Final = frozenset({408, 425, 429})
 """Statuses below 500 that pass by themselves: time-out, too early, too many requests (RFC 9110, 8470, 6585)."""
 
@@ -120,7 +124,7 @@ def refused(provider: Provider, response: Response, members: Members, sent: Iter
     theirs = first(members, answer.error)
     meant = _meant(theirs, answer.errors, sent)
     inferred = meant not in TABLE and response.status == 401
-    if inferred:
+    if inferred or (response.status, meant) in BY_STATUS:
         meant = "invalid_client"
     if not meant:
         return bad_answer(provider.name, response, "no_error_code", "neither a token nor an error code is in it")
