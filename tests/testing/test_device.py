@@ -1,7 +1,10 @@
 """The device flow, from both ends."""
 
 import re
+from html import unescape
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 
 from valetkey.errors import RequestRefused
@@ -129,3 +132,44 @@ def test_the_complete_address_leads_to_the_same_question_with_the_code_shown(han
         page = browser.visit(asked["verification_uri_complete"], {"login": "alice", "decision": "allow"})
     assert page.status == 200
     assert poll(hand, asked).status == 200
+
+
+def pages(address, login="alice"):
+    """Return the page at an address, and what comes when a person signs in there."""
+    with httpx.Client(trust_env=False, follow_redirects=True) as client:
+        first = client.get(address).text
+        csrf, action = re.search('name="csrf" value="([^"]+)"', first)[1], re.search('action="([^"]+)"', first)[1]
+        return first, client.post(urljoin(address, unescape(action)), data={"csrf": csrf, "login": login}).text
+
+
+def test_the_code_of_the_address_is_shown_from_the_first_page_on(hand):
+    asked = begin(hand)
+    first, nameless = pages(asked["verification_uri_complete"], login=" ")
+    assert asked["user_code"] in first
+    assert asked["user_code"] in nameless
+    assert 'class="code"' not in pages(asked["verification_uri"])[0]
+
+
+def test_a_code_that_leads_nowhere_stays_in_the_form_and_is_told_apart(hand, now):
+    used, old = begin(hand), begin(hand)
+    hand.sandbox.approve_device(used["user_code"])
+    now[0] += 599
+    answered = pages(used["verification_uri_complete"])[1]
+    assert "answered already" in answered
+    assert f'value="{used["user_code"]}"' in answered
+    assert "Does your device show this code?" in pages(old["verification_uri_complete"])[1]
+    mistyped = pages(f"{hand.sandbox.url}/device?user_code=bcdf+ghj")[1]
+    assert "Is it typed right?" in mistyped
+    assert 'value="BCDF-GHJ"' in mistyped
+    assert 'role="alert"' not in pages(f"{hand.sandbox.url}/device")[1]
+
+
+def test_a_code_that_is_too_old_is_said_to_be(hand, now):
+    asked = begin(hand)
+    with httpx.Client(trust_env=False, follow_redirects=True) as client:
+        first = client.get(asked["verification_uri_complete"]).text
+        csrf = re.search('name="csrf" value="([^"]+)"', first)[1]
+        client.post(asked["verification_uri_complete"], data={"csrf": csrf, "login": "alice"})
+        now[0] += 600
+        page = client.get(asked["verification_uri_complete"])
+    assert (page.status_code, "This code is too old" in page.text) == (400, True)

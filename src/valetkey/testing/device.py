@@ -78,12 +78,14 @@ def device(realm: Realm, ask: Ask) -> Response:
     """Answer GET and POST /device: who are you, which code, may it."""
     typed = "".join(letter for letter in ask.query("user_code").upper() if letter in ALPHABET)
     action = f"/device?{urlencode({'user_code': typed})}" if typed else "/device"
-    session = signed_in(realm, ask, action)
+    shown = "-".join(chunks(typed, 4))
+    session = signed_in(realm, ask, action, code=shown)
     if isinstance(session, Response):
         return session
     waiting = realm.books.user_codes.find(typed)
-    if waiting is None or waiting.verdict or realm.clock() >= waiting.expires:
-        return pages.ask_code(wrong=bool(ask.query("user_code")))
+    wrong = _wrong(waiting, realm.clock())
+    if waiting is None or wrong:
+        return pages.ask_code(shown, wrong if ask.query("user_code") else "")
     client = realm.clients[waiting.client]
     ask.trace.update(client=client.id, grant="device_code")
     if ask.method == "POST":
@@ -96,3 +98,12 @@ def device(realm: Realm, ask: Ask) -> Response:
     return pages.confirm_device(
         action, session.csrf, client=client.name, user=session.user, scopes=waiting.scopes, code=waiting.user_code
     )
+
+
+def _wrong(waiting: Device | None, moment: float) -> str:
+    """Return what is wrong with a code, or nothing."""
+    if waiting is None:
+        return pages.NO_SUCH_CODE
+    if waiting.verdict:
+        return pages.USED_CODE
+    return pages.OLD_CODE if moment >= waiting.expires else ""

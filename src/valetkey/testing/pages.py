@@ -78,11 +78,12 @@ def _origin(uri: str) -> str:
     return f" {parts.scheme}:" if parts.scheme else ""
 
 
-def login(action: str, csrf: str, *, to: str = "", cookie: str = "", wrong: bool = False) -> Response:
-    """Ask who is there; `wrong` says that what was typed before was no name."""
+def login(action: str, csrf: str, *, to: str = "", code: str = "", cookie: str = "", wrong: bool = False) -> Response:
+    """Ask who is there, to connect the device with this `code`; `wrong`: what was typed before was no name."""
+    why = f'<p>To connect the device that shows this code:</p><p class="code">{escape(code)}</p>' if code else ""
     sorry = '<p role="alert">Please type a name of up to 64 characters.</p>' if wrong else ""
     body = (
-        f'{sorry}<form method="post" action="{escape(action)}"><input type="hidden" name="csrf" value="{csrf}">'
+        f'{why}{sorry}<form method="post" action="{escape(action)}"><input type="hidden" name="csrf" value="{csrf}">'
         '<label for="login">Name</label>'
         '<input id="login" name="login" required maxlength="64" autocomplete="username" autofocus placeholder="alice">'
         '<label for="password">Password</label>'
@@ -121,12 +122,18 @@ def _decide(action: str, csrf: str) -> str:
     )
 
 
-def ask_code(*, wrong: bool) -> Response:
-    """Ask for the code that the device shows."""
-    sorry = '<p role="alert">No device waits with this code. Is it typed right, and still fresh?</p>' if wrong else ""
+NO_SUCH_CODE: Final = "No device waits with this code. Is it typed right?"
+USED_CODE: Final = "This code was answered already. If the device still waits, let it show a new one."
+OLD_CODE: Final = "This code is too old. Let the device show a new one."
+
+
+def ask_code(typed: str = "", wrong: str = "") -> Response:
+    """Ask for the code that the device shows; what was typed stays there, and `wrong` says what is wrong with it."""
+    sorry = f'<p role="alert">{escape(wrong)}</p>' if wrong else ""
+    value = f' value="{escape(typed[:20])}"' if typed else ""
     body = (
         f'{sorry}<form method="get" action="/device"><label for="user_code">Code on your device</label>'
-        '<input id="user_code" name="user_code" class="code" required maxlength="20" autofocus '
+        f'<input id="user_code" name="user_code" class="code" required maxlength="20" autofocus{value} '
         'autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder="BCDF-GHJK">'
         '<div class="row"><button class="go">Next</button></div></form>'
     )

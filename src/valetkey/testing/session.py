@@ -6,6 +6,8 @@ What may not be here: what the person decides about (authorize.py, device.py).
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,27 +31,29 @@ def session_of(realm: Realm, ask: Ask) -> Session | None:
     return realm.books.sessions.find(ask.cookies.get(cookie_name(realm.issuer), ""))
 
 
-def signed_in(realm: Realm, ask: Ask, action: str, *, to: str = "") -> Session | Response:
+def signed_in(realm: Realm, ask: Ask, action: str, *, to: str = "", code: str = "") -> Session | Response:
     """Return the session of the person who is logged in, or the page or redirect that comes first.
 
-    `action` is the address where the forms go and where a login leads back to; `to` is the client's redirect URI.
+    `action` is the address where the forms go and where a login leads back to; `to` is the client's redirect URI, and
+    `code` is what the device shows that is to be connected.
     """
     session = session_of(realm, ask)
     if session is not None and session.user:
         ask.trace["user"] = session.user
         return session
+    page = partial(pages.login, action, to=to, code=code)
     if ask.method == "POST" and session is not None:
-        return _log_in(realm, ask, session, action, to)
+        return _log_in(realm, ask, session, action, page)
     fresh, cookie = _open(realm, "")
-    return pages.login(action, fresh.csrf, to=to, cookie=cookie)
+    return page(fresh.csrf, cookie=cookie)
 
 
-def _log_in(realm: Realm, ask: Ask, session: Session, action: str, to: str) -> Response:
+def _log_in(realm: Realm, ask: Ask, session: Session, action: str, page: Callable[..., Response]) -> Response:
     form = wire.read_form(ask)
     guard(session, form)
     name = form("login").strip()
     if not name or len(name) > NAME_LIMIT or not name.isprintable():
-        return pages.login(action, session.csrf, to=to, wrong=True)
+        return page(session.csrf, wrong=True)
     # A new session, so that whoever planted the old cookie does not come in with it.
     realm.books.sessions.drop(ask.cookies.get(cookie_name(realm.issuer), ""))
     _session, cookie = _open(realm, name)
