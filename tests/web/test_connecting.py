@@ -70,8 +70,8 @@ def test_a_machine_needs_no_page_of_the_provider(running, person):
 def robot(running, **says):
     """Keep the sandbox's machine with the whole description of the server, as --issuer gives it: people could log in."""
     machine = next(app for app in sandbox_apps(running.sandbox) if app.name == "sandbox-machine")
-    whole = running.sandbox.provider()
-    return running.vault.add_app(msgspec.structs.replace(machine, name="robot", described=whole, **says))
+    whole = {"described": running.sandbox.provider(), **says}
+    return running.vault.add_app(msgspec.structs.replace(machine, name="robot", **whole))
 
 
 def test_an_app_for_machines_sends_nobody_to_the_provider(running, person):
@@ -86,6 +86,16 @@ def test_an_app_for_machines_sends_nobody_to_the_provider(running, person):
     assert "robot/nightly is connected" in person.get("/done").text
     made = running.vault.connection("robot/nightly")
     assert (made.grant, list(made.granted)) == ("client_credentials", ["read"])
+
+
+def test_a_machine_without_scopes_of_its_own_asks_for_those_usual_for_machines(running, person):
+    whole = msgspec.structs.replace(
+        running.sandbox.provider(), scopes=["profile", "read"], client_credentials_scopes=["write"]
+    )
+    robot(running, grant="client_credentials", described=whole)
+    assert "<dt>Asks for</dt><dd>write</dd>" in person.get("/connect/robot/one").text
+    person.press("/connect/robot/one")
+    assert list(running.vault.connection("robot/one").granted) == ["write"]
 
 
 def test_a_machines_connection_is_connected_again_as_one(running, person):
