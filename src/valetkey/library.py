@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 
 from valetkey.errors import InvalidInput
 from valetkey.installing import to_upgrade
-from valetkey.transport.sync import Transport
 from valetkey.values import Secret
 from valetkey.vault.akeeper import AsyncKeeper
 from valetkey.vault.keeper import Keeper
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from valetkey.inject.requests import Session as RequestsSession
     from valetkey.tokens import AsyncVerifier, Keys, Policy, Verifier
     from valetkey.transport.aio import AsyncTransport
+    from valetkey.transport.sync import Transport
     from valetkey.vault.auditlog import AsyncAudit, Audit
     from valetkey.vault.keks.giving import Given
 
@@ -211,7 +211,9 @@ def _given(key_file: str | Path | None, key: Secret | Callable[[], Secret] | Non
 @lru_cache(maxsize=1)
 def _transport() -> Transport:
     """Return the one transport of this process: its connections are kept and used again, until the end."""
-    transport = Transport()
+    from valetkey.transport.sync import Transport as Made  # late: while tokens are fresh, nobody is asked
+
+    transport = Made()
     atexit.register(transport.close)
     return transport
 

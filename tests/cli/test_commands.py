@@ -180,10 +180,16 @@ def test_the_sandbox_is_shown_and_said_to_describe_itself(inside):
 
 def loaded_by(*words: str) -> tuple[int, set[str]]:
     """Return the exit code of a call and the top-level modules it loaded."""
+    code, names = modules_of(*words)
+    return code, {name.partition(".")[0] for name in names}
+
+
+def modules_of(*words: str) -> tuple[int, set[str]]:
+    """Return the exit code of a call and all modules it loaded."""
     command = [sys.executable, "-c", LOADED, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     names = json.loads(done.stderr.rsplit("\n", 1)[-1])
-    return done.returncode, {name.partition(".")[0] for name in names}
+    return done.returncode, set(names)
 
 
 def test_the_version_loads_nothing_that_costs():
@@ -211,6 +217,16 @@ def test_a_fresh_token_loads_no_command_line(valetkey, robot):
         "urllib3",
     }
     assert loaded & heavy == set()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("words", [("connection", "list"), ("app", "list"), ("connection", "show", "robot/one")])
+def test_looking_into_a_vault_loads_nothing_that_speaks_oauth_or_http(valetkey, robot, words):
+    code, loaded = modules_of(*words)
+    assert code == 0
+    costly = ("valetkey.oauth.", "valetkey.transport.", "valetkey.jose.", "valetkey.testing.", "valetkey.audit.report")
+    assert [name for name in sorted(loaded) if f"{name}.".startswith(costly)] == []
+    assert loaded & {"asyncio", "ssl", "urllib3", "http.client"} == set()
 
 
 def test_help_loads_no_vault_and_no_server():

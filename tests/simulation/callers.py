@@ -19,7 +19,7 @@ from valetkey.errors import ValetkeyError
 from valetkey.values import Secret
 from valetkey.vault import connect, device, disconnect, names, recover, renew
 from valetkey.vault.connect import Wish
-from valetkey.vault.judge import Demand, Serve
+from valetkey.vault.judge import Demand, Serve, glance
 from valetkey.vault.schedule import tend
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def get(engine: Engine, task: Task, demand: Demand) -> Script:
     desk = task.replica.desk
     task.part = demand.part
     entry = yield from load(names.connection_record(task.place))
-    served = renew.glance(desk, task.place, entry, (yield from now()).timestamp(), demand)
+    served = glance(desk, task.place, entry, (yield from now()).timestamp(), demand)
     if served is None:
         key = ("obtain", task.place, demand)
         served = yield Join(key, "obtain", lambda flight: obtained(engine, flight, demand))

@@ -13,9 +13,9 @@ from valetkey.errors import InvalidInput, KeyRefused, NotFound, Revoked
 from valetkey.jose import Key
 from valetkey.values import Secret
 from valetkey.vault.connect import Wish, connect_machine
-from valetkey.vault.judge import LOOK_AGAIN, Demand, Serve
+from valetkey.vault.judge import LOOK_AGAIN, Demand, Serve, glance
 from valetkey.vault.records import Lease
-from valetkey.vault.renew import glance, obtain
+from valetkey.vault.renew import obtain
 from valetkey.vault.stores.memory import MemoryStore
 from valetkey.vault.world import VaultWorld
 from vaultkit import START, FakeWorld, a_connection, a_recorder, an_app, drive, held, put, tokens_answer

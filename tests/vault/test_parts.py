@@ -15,7 +15,7 @@ from valetkey.providers import loader
 from valetkey.values import Response, Secret
 from valetkey.vault.desk import SPREAD_SHARE
 from valetkey.vault.judge import Demand
-from valetkey.vault.keeper import part_of
+from valetkey.vault.names import part_of
 from valetkey.vault.records import TokenSet
 from valetkey.vault.renew import TARGETS_MOST, obtain, with_tokens
 from valetkey.vault.views import connection_info

@@ -13,6 +13,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote_plus
 
+import msgspec
+
 from valetkey.errors import InvalidInput, KeyRefused
 from valetkey.oauth.client import ClientAuth, Draft
 from valetkey.providers.schema import TokenAuth
@@ -27,8 +29,7 @@ ASSERTION_LIFETIME: Final = timedelta(minutes=1)
 """The assertion is used at once; a minute bears with clocks that differ a little and leaves a thief no time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anonymous:
+class Anonymous(msgspec.Struct, frozen=True):
     """Say nothing of the client: what is sent is proof enough (an assertion, a token to be revoked)."""
 
     def prove(self, draft: Draft) -> Draft:
@@ -36,8 +37,7 @@ class Anonymous:
         return draft
 
 
-@dataclass(frozen=True, slots=True)
-class NoAuth:
+class NoAuth(msgspec.Struct, frozen=True):
     """Be a public client: it names itself and proves nothing (RFC 6749 section 3.2.1)."""
 
     def prove(self, draft: Draft) -> Draft:
@@ -45,8 +45,7 @@ class NoAuth:
         return draft.adding({"client_id": draft.client_id} if draft.client_id else {})
 
 
-@dataclass(frozen=True, slots=True)
-class Basic:
+class Basic(msgspec.Struct, frozen=True):
     """Send id and secret in the Authorization header (RFC 6749 section 2.3.1)."""
 
     secret: Secret
@@ -62,8 +61,7 @@ class Basic:
         return draft.adding(headers={"authorization": f"Basic {encoded.reveal()}"})
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(msgspec.Struct, frozen=True):
     """Send id and secret among the parameters (RFC 6749 section 2.3.1)."""
 
     secret: Secret
@@ -73,8 +71,7 @@ class Post:
         return draft.adding({"client_id": draft.client_id, "client_secret": self.secret})
 
 
-@dataclass(frozen=True, slots=True)
-class JsonBody:
+class JsonBody(msgspec.Struct, frozen=True):
     """Send id and secret among the parameters, and all of them as one JSON object (no RFC; Auth0 and others)."""
 
     secret: Secret

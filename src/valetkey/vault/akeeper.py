@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from valetkey.audit.line import Line
 from valetkey.providers.schema import GrantName
 from valetkey.values import Secret, Token
-from valetkey.vault.appsecret import AsyncAppSecret
-from valetkey.vault.connect import Started, Wish
-from valetkey.vault.device import DeviceStarted
-from valetkey.vault.disconnect import Revocation
 from valetkey.vault.forecast import Forecast
 from valetkey.vault.keeper import Keeper
 from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.views import AppInfo, ConnectionInfo, Credential
+
+if TYPE_CHECKING:
+    from valetkey.vault.appsecret import AsyncAppSecret
+    from valetkey.vault.connect import Started, Wish
+    from valetkey.vault.device import DeviceStarted
+    from valetkey.vault.disconnect import Revocation
 
 T = TypeVar("T")
 
@@ -102,6 +104,8 @@ class AsyncKeeper:
 
     def app_secret(self, name: str) -> AsyncAppSecret:
         """Return an app's secrets, to change them without an outage; see Keeper.app_secret."""
+        from valetkey.vault.appsecret import AsyncAppSecret  # late, as in Keeper
+
         return AsyncAppSecret(self.sync.app_secret(name), self._aside)
 
     async def events(self, limit: int = 50) -> list[Line]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,7 +20,6 @@ from valetkey.audit.chain import SEED_BYTES, ChainKey
 from valetkey.audit.ledger import ROSTER
 from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.audit.recorder import Recorder
-from valetkey.audit.verifying import Known
 from valetkey.errors import StoreUnavailable, VaultDamaged
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
@@ -29,6 +29,9 @@ from valetkey.vault.records import from_bytes, stored_as, to_bytes
 from valetkey.vault.seal import Sealer
 from valetkey.vault.stores.base import Store
 from valetkey.vault.taken import Spool
+
+if TYPE_CHECKING:
+    from valetkey.audit.verifying import Known
 
 ATTEMPTS = 10
 
@@ -67,6 +70,8 @@ class Keyholder:
 
     def known(self) -> Known:
         """Return what is known of the log, to look at it with; writes nothing."""
+        from valetkey.audit.verifying import Known  # late: few programs prove their log
+
         keys = self._load()[1]
         return Known(None) if keys is None else Known(self._opened(keys), keys.begun, keys.chained_only)
 

@@ -16,8 +16,6 @@ import msgspec
 
 from valetkey.effects import Plan, load, luck, now
 from valetkey.errors import InvalidInput, KeyRefused
-from valetkey.oauth.authentication import client_auth
-from valetkey.oauth.client import Client, Stamp
 from valetkey.providers import loader
 from valetkey.providers.schema import Provider, TokenAuth
 from valetkey.values import Entry, Secret
@@ -29,6 +27,7 @@ from valetkey.vault.seal import Sealer
 
 if TYPE_CHECKING:
     from valetkey.jose import Key
+    from valetkey.oauth.client import Client, Stamp
 
 MARGIN_MOST: Final = 300.0
 """Seconds before expiry at which a token is renewed at the latest: clocks differ, and requests take time."""
@@ -103,6 +102,9 @@ class Desk:
 
     def client(self, app: App, provider: Provider) -> Client:
         """Return the OAuth client of an app whose secrets are all here (proving.py finds those kept elsewhere)."""
+        from valetkey.oauth.authentication import client_auth  # late: while tokens are fresh, nobody speaks OAuth
+        from valetkey.oauth.client import Client
+
         method = method_of(app, provider)
         key = None
         if method == "private_key_jwt":
@@ -151,6 +153,8 @@ def load_app(desk: Desk, name: str) -> Plan[App]:
 
 def stamp() -> Plan[Stamp]:
     """Return the time and a fresh identifier, for signed assertions."""
+    from valetkey.oauth.client import Stamp  # late, as above
+
     return Stamp((yield from now()), (yield from luck(16)).hex())
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
+import msgspec
+
 from valetkey.errors import (
     ClientRefused,
     InsufficientScope,
@@ -19,16 +21,15 @@ from valetkey.errors import (
     Revoked,
     ValetkeyError,
 )
-from valetkey.values import Scopes, Token
-from valetkey.vault.desk import fingerprint, fresh_until
+from valetkey.values import Entry, Scopes, Token
+from valetkey.vault.desk import Desk, fingerprint, fresh_until
 from valetkey.vault.records import PERSON_GRANTS, Connection, TokenSet, Trouble, owner_of
 
 LOOK_AGAIN: Final = 0.05
 """Seconds between two looks while another process renews; a refresh takes tenths of a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """Be what a caller wants: scopes it needs, a token it saw refused (its fingerprint), a renewal in any case.
 
     `part` is one of several tokens of a connection: "user", "resource=https://…", "audience=…"; empty: its own.
@@ -58,28 +59,36 @@ class Serve:
     box: bytes = field(default=b"", repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Somebody else renews: look again after so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(msgspec.Struct, frozen=True):
     """Renew now. `fallback` is what may be handed out if that fails for a time."""
 
     fallback: Token | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """Give this error."""
 
     error: ValetkeyError
 
 
 Verdict: TypeAlias = Serve | Wait | Renew | Refuse
+
+
+def glance(desk: Desk, name: str, entry: Entry | None, moment: float, demand: Demand) -> Serve | None:
+    """Return a token if an entry that was loaded has one to hand out, without a renewal; raises NotFound.
+
+    `moment` is seconds since 1970. No plan: the keeper comes by here for every token, and the steps of one would take
+    half as long as the store.
+    """
+    connection = desk.connection(name, entry)
+    verdict = judge(connection, moment, demand, b"" if entry is None else entry.box)
+    return verdict if isinstance(verdict, Serve) else None
 
 
 def judge(connection: Connection, moment: float, demand: Demand, box: bytes = b"") -> Verdict:

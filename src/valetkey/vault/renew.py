@@ -34,7 +34,7 @@ from valetkey.errors import (
 from valetkey.oauth.client import Client
 from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.providers.schema import Provider
-from valetkey.values import Entry, Scopes, Token
+from valetkey.values import Scopes, Token
 from valetkey.vault import names
 from valetkey.vault.asking import asked_scopes, name_scopes, token_request
 from valetkey.vault.desk import Desk, fingerprint, fresh_until, load_app, stamp
@@ -122,17 +122,6 @@ def _came_home(desk: Desk, record: str) -> Plan[bool]:
     with suppress(VaultDamaged, VaultUnreadable):  # of another vault that lay here before, or of a later valetkey
         yield from recover(desk, record, entry)
     return True
-
-
-def glance(desk: Desk, name: str, entry: Entry | None, moment: float, demand: Demand) -> Serve | None:
-    """Return a token if an entry that was loaded has one to hand out, without a renewal; raises NotFound.
-
-    `moment` is seconds since 1970. No plan: the keeper comes by here for every token, and the steps of one would take
-    half as long as the store.
-    """
-    connection = desk.connection(name, entry)
-    verdict = judge(connection, moment, demand, b"" if entry is None else entry.box)
-    return verdict if isinstance(verdict, Serve) else None
 
 
 def renew_now(desk: Desk, connection: Connection, version: int, part: str) -> Plan[Serve | None]:
