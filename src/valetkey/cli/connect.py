@@ -68,7 +68,8 @@ def connect(session: Session, asked: Asked) -> None:
     """Obtain a connection: a person consents, its tokens are kept.
 
     The browser is opened, and the answer comes to a port of this machine. Connecting a name that is there already
-    renews its consent and keeps its name, so that nothing that uses it has to change.
+    renews its consent and keeps its name, so that nothing that uses it has to change. It is asked for as it was:
+    scopes, audience, resources, parameters and subject that are not named stay.
     """
     wish = asked.wish()
     if asked.device and asked.grant not in {None, "device_code"}:

@@ -64,12 +64,27 @@ class Wish:
     subject: str = ""
     hosts: tuple[str, ...] = ()
 
-    def asked(self, app: App, default: tuple[str, ...]) -> Asked:
-        """Return what will be asked for: the wish, else what the app says, else the provider's usual scopes."""
-        scopes = self.scopes or app.scopes or default
+    def asked(self, app: App, default: tuple[str, ...], before: Asked) -> Asked:
+        """Return what will be asked for: the wish, and where it says nothing what was wished for `before`.
+
+        Scopes that nobody named are what the app says, else the provider's usual ones.
+        """
+        named = self.scopes or (before.scopes if before.named else ())
         return Asked(
-            scopes=scopes, audience=self.audience, resource=self.resource, extra=dict(self.extra), subject=self.subject
+            scopes=named or app.scopes or default,
+            audience=self.audience or before.audience,
+            resource=self.resource or before.resource,
+            extra={**before.extra, **self.extra},
+            subject=self.subject or before.subject,
+            named=bool(named),
         )
+
+
+def asked_by(desk: Desk, name: str, wish: Wish, app: App, default: tuple[str, ...]) -> Plan[Asked]:
+    """Return what will be asked for: a connection that is connected again is asked for as it was."""
+    entry = yield from load(names.connection_record(name))
+    before = None if entry is None else desk.connection(name, entry)
+    return wish.asked(app, default, Asked() if before is None or before.revoked_at else before.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +104,7 @@ def begin(desk: Desk, name: str, wish: Wish, *, redirect_uri: str, binding: Secr
     client = unproven(desk, app, provider)
     if kept_elsewhere(app):
         yield from found_secrets(app)  # a manager that is down is told now, and not to a person who has just consented
-    asked = wish.asked(app, tuple(provider.scopes))
+    asked = yield from asked_by(desk, name, wish, app, tuple(provider.scopes))
     state = _text((yield from luck(STATE_BYTES)))
     verifier = verifier_from((yield from luck(VERIFIER_BYTES))) if provider.asking.pkce == "S256" else None
     moment = (yield from now()).timestamp()
@@ -249,7 +264,7 @@ def connect_machine(desk: Desk, name: str, wish: Wish, grant: GrantName) -> Plan
         label=label,
         grant=grant,
         created_at=moment,
-        asked=wish.asked(app, ()),
+        asked=(yield from asked_by(desk, name, wish, app, ())),
         hosts=wish.hosts,
     )
     yield from note("connect.started", name)

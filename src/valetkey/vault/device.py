@@ -19,7 +19,7 @@ from valetkey.oauth.reading import TokenAnswer, read_token
 from valetkey.values import Scopes
 from valetkey.vault import names
 from valetkey.vault.asking import name_scopes
-from valetkey.vault.connect import Wish, keep_new, place_of
+from valetkey.vault.connect import Wish, asked_by, keep_new, place_of
 from valetkey.vault.desk import Desk, load_app, stamp
 from valetkey.vault.proving import proven
 from valetkey.vault.records import Connection
@@ -47,7 +47,7 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
         raise InvalidInput(
             f"{provider.name} has no device flow", fix=f"`valetkey connect {name}`, or with --no-browser"
         )
-    asked = wish.asked(app, tuple(provider.scopes))
+    asked = yield from asked_by(desk, name, wish, app, tuple(provider.scopes))
     extra = {**asked.extra, **({"audience": asked.audience} if asked.audience else {})}
     yield from note("connect.started", name)
     try:
@@ -75,7 +75,7 @@ def finish_device(desk: Desk, started: DeviceStarted) -> Plan[Connection]:
         label=label,
         grant="device_code",
         created_at=(yield from now()).timestamp(),
-        asked=started.wish.asked(app, tuple(provider.scopes)),
+        asked=(yield from asked_by(desk, started.connection, started.wish, app, tuple(provider.scopes))),
         hosts=started.wish.hosts,
     )
     place = yield from place_of(desk, wanted)

@@ -82,6 +82,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resource: tuple[str, ...] = ()
     extra: dict[str, str] = {}
     subject: str = ""  # whom a JWT bearer assertion speaks for
+    named: bool = False  # the scopes: by who connected, and not by the app or the provider
 
 
 TARGETS: Final = ("resource=", "audience=")
