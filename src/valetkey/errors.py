@@ -165,6 +165,8 @@ class RequestRefused(ProviderError):
     """Carry any other refusal under the provider's own code (invalid_scope, …).
 
     `code_withheld` stands for a code that is not repeated: too long for one, or with something like a secret in it.
+    Where it is one that says something else of ours, such as not_found, the code is request_refused, and
+    `provider_code` in the evidence is theirs.
     """
 
     code = "request_refused"

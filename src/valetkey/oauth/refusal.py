@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import valetkey.errors
 from valetkey.errors import (
     AuthorizationPending,
     BadAnswer,
@@ -117,6 +118,13 @@ TABLE: Final[Mapping[str, Refusal]] = {
 }
 
 
+OURS: Final = frozenset(vars(kind).get("code") for kind in vars(valetkey.errors).values() if isinstance(kind, type)) - {
+    *TABLE,
+    "insufficient_scope",
+}
+"""Codes that say something else where they come from us; a provider has `not_found` for an address of its own."""
+
+
 def refused(provider: Provider, response: Response, members: Members, sent: Iterable[Secret] = ()) -> ProviderError:
     """Return the error for an answer that says no (RFC 6749 section 5.2); it repeats none of the secrets `sent`."""
     sent = tuple(sent)
@@ -131,6 +139,7 @@ def refused(provider: Provider, response: Response, members: Members, sent: Iter
     row = TABLE.get(meant, _OTHER)
     description = said(first(members, answer.error_description), sent)
     message = _message(provider.name, meant, description)
+    meant = RequestRefused.code if meant in OURS else meant
     if row is _BUSY:
         told = _evidence("", theirs, description, sent)
         return ProviderUnavailable(
@@ -148,8 +157,10 @@ def redirect_error(provider: Provider, members: Members, sent: Iterable[Secret] 
     row = TABLE.get(meant, _OTHER)
     error = ConsentDenied if row.error is ConsentDenied else RequestRefused
     text = said(members.get("error_description"), sent)
+    message = _message(provider.name, meant, text)
+    meant = RequestRefused.code if meant in OURS else meant
     return error(
-        _message(provider.name, meant, text),
+        message,
         code=meant,
         cause=row.cause or row.error.cause,
         fix=row.fix or row.error.fix,
