@@ -8,8 +8,9 @@ import re
 import httpx
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from clikit import MACHINE_SECRET, WEB_SECRET
+from clikit import MACHINE_SECRET, WEB_SECRET, kept
 from valetkey.cli.app import app
 from valetkey.jose import Key
 from valetkey.providers import keys, load
@@ -101,7 +102,64 @@ def test_the_file_of_a_service_account_is_all_that_google_needs(inside, tmp_path
     canary.assert_absent(done.out, done.err)
     file.write_text(json.dumps({"type": "authorized_user", "client_secret": "x"}))
     refused = inside("app", "add", "other", "google", "--private-key", str(file), "--json")
-    assert "neither a PEM file nor the key file" in refused.error["message"]
+    assert "neither a PEM file, nor a JWK, nor the key file" in refused.error["message"]
+
+
+@pytest.mark.parametrize("kind", ["ES256", "EdDSA", "PS256"])
+def test_a_jwk_is_a_private_key_as_key_generate_makes_it(inside, tmp_path, canary, kind):
+    file = tmp_path / "key.jwk"
+    assert inside("key", "generate", "--alg", kind, "--kid", "mine", "--out", str(file)).code == 0
+    canary.watch("private key", json.loads(file.read_text())["d"])
+    words = ("--client-id", "me", "--grant", "client_credentials", "--private-key", str(file))
+    done = inside("app", "add", "acme", *ACME, *words, "--json")
+    assert done.code == 0, done.err
+    made = kept("acme")
+    assert (made.key_alg, made.key_id, made.token_auth) == (kind, "mine", "private_key_jwt")
+    # cryptography reads what is kept, and finds the key of the file in it.
+    numbers = load_pem_private_key(made.private_key.reveal().encode(), None)
+    assert Key.from_jwk(json.loads(file.read_text())).to_pem(private=True) == numbers.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    canary.assert_absent(done.out, done.err)
+
+
+def test_an_rsa_jwk_that_does_not_say_what_it_is_for_is_for_rs256(inside, tmp_path):
+    file = tmp_path / "key.json"
+    jwk = Key.generate("RS256").to_jwk(private=True)
+    file.write_text(json.dumps({name: value for name, value in jwk.items() if name not in {"alg", "kid"}}))
+    words = ("--client-id", "me", "--public", "--private-key", str(file))
+    assert inside("app", "add", "acme", *ACME, *words).code == 0
+    assert (kept("acme").key_alg, kept("acme").key_id) == ("RS256", "")
+    refused = inside("app", "add", "other", *ACME, *words, "--key-alg", "ES256", "--json").error
+    assert refused["code"] == "key_refused"
+
+
+def test_a_jwk_that_is_no_private_key_is_refused(inside, tmp_path):
+    file = tmp_path / "key.json"
+    words = ("app", "add", "acme", *ACME, "--client-id", "me", "--private-key", str(file), "--json")
+    file.write_text(json.dumps(Key.generate("ES256").to_jwk()))
+    assert inside(*words).error["message"] == "the file holds a public key"
+    file.write_text(json.dumps(Key.generate("HS256").to_jwk(private=True)))
+    assert "shared secret" in inside(*words).error["message"]
+
+
+def test_a_key_proves_a_client_of_client_credentials(inside, tmp_path):
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(Key.generate("ES256").to_pem(private=True))
+    words = (*ACME, "--client-id", "me", "--private-key", str(pem))
+    assert inside("app", "add", "told", *words, "--grant", "client_credentials").code == 0
+    assert kept("told").token_auth == "private_key_jwt"
+    assert inside("app", "add", "bare", *words).code == 0
+    assert kept("bare").token_auth == "none"  # the key is the grant itself there (RFC 7523 section 2.1)
+    refused = inside("app", "add", "bare", "--grant", "client_credentials", "--replace", "--json").error
+    assert "`valetkey app add bare --replace`" in refused["fix"]
+    mended = ("--grant", "client_credentials", "--token-auth", "private_key_jwt", "--replace")
+    assert inside("app", "add", "bare", *mended).code == 0
+    assert (kept("bare").token_auth, kept("bare").grant) == ("private_key_jwt", "client_credentials")
+    inside("app", "add", "secret", *ACME, "--client-id", "me", "--secret-stdin", stdin=WEB_SECRET)
+    both = ("--private-key", str(pem), "--grant", "client_credentials", "--replace")
+    assert inside("app", "add", "secret", *both).code == 0
+    assert kept("secret").token_auth is None  # by its secret, as before
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,23 @@ def test_nobody_is_sent_for_the_public_half_of_a_shared_secret(inside, tmp_path)
     secret, pair = (inside("key", "generate", "--alg", alg, "--out", str(tmp_path / alg)) for alg in ("HS256", "ES256"))
     assert (secret.code, "key public" in secret.err) == (0, False)
     assert (pair.code, "key public" in pair.err) == (0, True)
+
+
+def test_a_file_that_is_called_pem_holds_pem(inside, tmp_path):
+    cases = {("ES256", "a.pem"): "PEM", ("RS256", "b.PEM"): "PEM", ("ES256", "c.jwk"): "JWK", ("HS256", "d.pem"): "JWK"}
+    for (alg, name), form in cases.items():
+        file = tmp_path / name
+        done = inside("key", "generate", "--alg", alg, "--out", str(file))
+        assert (done.code, f"{name}, as {form};" in done.err) == (0, True)
+        assert file.read_text().startswith("-----BEGIN PRIVATE KEY-----" if form == "PEM" else "{")
+    assert f"`valetkey key public {tmp_path / 'b.PEM'} --alg RS256`" in inside(
+        "key", "generate", "--alg", "RS256", "--format", "pem", "--out", str(tmp_path / "e.txt")
+    ).err.replace("e.txt", "b.PEM")
+    assert inside("key", "public", str(tmp_path / "b.PEM"), "--alg", "RS256").code == 0
+
+
+def test_a_kid_that_pem_has_no_place_for_is_not_lost_silently(inside, tmp_path):
+    done = inside("key", "generate", "--kid", "mine", "--out", str(tmp_path / "a.pem"))
+    assert "no place for its kid" in done.err
+    told = inside("key", "generate", "--kid", "mine", "--format", "jwk", "--out", str(tmp_path / "b.pem"))
+    assert (told.code, "as JWK" in told.err, "no place" in told.err) == (0, True, False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-import valetkey
-from clikit import MACHINE_SECRET, WEB_SECRET
+from clikit import MACHINE_SECRET, WEB_SECRET, kept
 from valetkey.jose import Key
 from valetkey.values import Secret
 
@@ -17,14 +16,6 @@ WHOLE = (
     "https://api.example", "--host", "api.example", "--authorize-param", "prompt=consent", "--redirect-uri",
     "http://127.0.0.1:8765/cb", "--token-auth", "client_secret_post", "--secret-expires", "2099-12-31", "--testing",
 )  # fmt: skip
-
-
-def kept(name):
-    """Return the record of an app, its secrets too."""
-    seen = []
-    with valetkey.open() as vault:
-        vault.change_app(name, lambda app: seen.append(app) or app)
-    return seen[0]
 
 
 @pytest.fixture

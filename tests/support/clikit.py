@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from unittest.mock import patch
 
+import valetkey
 from valetkey.cli import running
 
 SECONDS = 60  # how long one call may take on a busy machine before it counts as stuck
@@ -96,3 +97,11 @@ def prepare(*arguments: str, stdin: str = "") -> None:
     with patch.object(sys, "stdin", given), redirect_stdout(io.StringIO()), redirect_stderr(told):
         code = running.run(list(arguments))
     assert code == 0, told.getvalue()
+
+
+def kept(name):
+    """Return the record of an app, its secrets too."""
+    seen = []
+    with valetkey.open() as vault:
+        vault.change_app(name, lambda app: seen.append(app) or app)
+    return seen[0]

@@ -189,6 +189,15 @@ def test_a_provider_without_a_device_flow_is_named_with_another_way(desk):
     assert "Send" not in world.asked
 
 
+def test_an_app_for_machines_says_that_it_is_one(desk):
+    machine = msgspec.structs.replace(
+        a_provider(), endpoints=Endpoints(token="https://acme.test/token"), grants=["client_credentials"]
+    )
+    with pytest.raises(InvalidInput, match="app acme is for machines") as caught:
+        drive(begin_device(desk, "acme/tv", Wish()), asking_world(desk, app=an_app(machine)))
+    assert caught.value.fix == "`valetkey connect acme/tv`, without --device"
+
+
 def test_a_code_is_shown_by_nothing_on_the_way(desk, caplog):
     world = asking_world(desk, PENDING, tokens_answer(1))
     shown = []

@@ -55,7 +55,7 @@ def app() -> None:
 @click.option("--redirect-uri", help=f"The redirect URI you registered [default: {DEFAULT}].")
 @click.option("--grant", type=click.Choice(GRANTS), help="How it is connected [default: by a person, where it can be].")
 @click.option("--token-auth", type=click.Choice(METHODS), help="How the client proves itself, if not as usual there.")
-@click.option("--private-key", metavar="FILE", help="A private key in PEM, or the JSON file of a service account.")
+@click.option("--private-key", metavar="FILE", help="A private key: PEM, a JWK, or the JSON file of a service account.")
 @click.option("--private-key-ref", metavar="REF", help="Where the private key is kept instead.")
 @click.option("--key-alg", help="What the key signs with [default: RS256 for RSA, else by the curve].")
 @click.option("--key-id", help="The key's id (kid) at the provider.")

@@ -48,7 +48,7 @@ class NewGiven:
 @click.argument("name", shell_complete=complete_apps)
 @click.option("--secret-stdin", is_flag=True, help="Read the new secret from standard input; else it is asked for.")
 @click.option("--secret-ref", default="", metavar="REF", help="Where the new secret is kept: vault:PATH#FIELD, …")
-@click.option("--private-key", metavar="FILE", help="A new private key in PEM, or the JSON file of a service account.")
+@click.option("--private-key", metavar="FILE", help="A new private key: PEM, a JWK, or a service account's JSON file.")
 @click.option("--private-key-ref", default="", metavar="REF", help="Where the new private key is kept.")
 @click.option("--key-alg", default="", help="What the new key signs with.")
 @click.option("--key-id", default="", help="The new key's id (kid) at the provider.")

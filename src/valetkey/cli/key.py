@@ -24,10 +24,15 @@ def key() -> None:
 @key.command()
 @click.option("--alg", default="ES256", show_default=True, help="What it signs with: ES256, EdDSA, RS256, HS256, …")
 @click.option("--kid", default="", help="Its name in token headers [default: its thumbprint, RFC 7638].")
-@click.option("--format", "form", type=click.Choice(["jwk", "pem"]), default="jwk", show_default=True, help="The form.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jwk", "pem"]),
+    help="The form [default: pem for a pair whose FILE ends in .pem, else jwk].",
+)
 @click.option("--out", "path", metavar="FILE", help="Write it to a new file that only you can read.")
 @click.pass_obj
-def generate(session: Session, *, alg: str, kid: str, form: str, path: str | None) -> None:
+def generate(session: Session, *, alg: str, kid: str, form: str | None, path: str | None) -> None:
     """Make a new private key, or a shared secret.
 
     Without --out it goes to standard output, to be piped into a secret manager.
@@ -36,6 +41,8 @@ def generate(session: Session, *, alg: str, kid: str, form: str, path: str | Non
     from valetkey.jose import Key
 
     made = Key.generate(alg, kid=kid or None)
+    if form is None:  # of a shared secret there is no PEM
+        form = "pem" if path is not None and path.lower().endswith(".pem") and not made.is_secret else "jwk"
     data = written(made, form, private=True)
     if path is None:
         out_bytes(data)
@@ -44,8 +51,14 @@ def generate(session: Session, *, alg: str, kid: str, form: str, path: str | Non
     if session.json:
         out_json({**_shown(made), "file": path})
     else:
-        told = "it both signs and verifies" if made.is_secret else f"give verifiers `valetkey key public {path}`"
-        say(f"a new {made.alg} key is in {path}; {told}")
+        told = (
+            "it both signs and verifies"
+            if made.is_secret
+            else f"give verifiers `valetkey key public {path}{_for(made, form)}`"
+        )
+        say(f"a new {made.alg} key is in {path}, as {form.upper()}; {told}")
+        if kid and form == "pem":
+            say("PEM has no place for its kid: name it where the key is used")
 
 
 @key.command()
@@ -83,6 +96,11 @@ def public(session: Session, *, path: str, alg: str, form: str) -> None:
         out_json({**_shown(half), "pem": data.decode()})
     else:
         out_bytes(data)
+
+
+def _for(made: Key, form: str) -> str:
+    """Return the option that says what a key is for, where its file does not."""
+    return f" --alg {made.alg}" if form == "pem" and made.alg.startswith(("RS", "PS")) else ""
 
 
 def _shown(one: Key) -> dict[str, str]:

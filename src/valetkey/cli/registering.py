@@ -220,7 +220,7 @@ def _with_proof(app: App, given: NewApp, provider: Provider, signing: AppKey | N
 
     usual = provider.asking.token_auth
     had = None if new else method_of(app, provider)
-    method = _method(given, provider, had)
+    method = _method(given, provider, had, app.grant)
     app = replace(app, token_auth=method if method != usual else None)
     if given.with_key:
         pem, alg, key_id = (
@@ -261,15 +261,17 @@ def _signing_key(given: NewApp) -> AppKey | None:
     return read_app_key(given.private_key, given.key_alg or "", given.key_id or "")
 
 
-def _method(given: NewApp, provider: Provider, had: TokenAuth | None) -> TokenAuth:
+def _method(given: NewApp, provider: Provider, had: TokenAuth | None, grant: GrantName | None) -> TokenAuth:
     """Return how the client proves itself: as told, else by what it was given, else as it did, or as is usual there."""
     if given.public and (given.with_secret or given.token_auth not in {None, "none"}):
         raise InvalidInput("a public client has no secret", fix="leave out --public, or the secret and --token-auth")
     if given.token_auth or given.public:
         return given.token_auth or "none"
     if given.with_key and not given.with_secret:
-        # Where the key can be the grant itself (RFC 7523 section 2.1), nobody proves the client beside it.
-        return (had or "none") if "jwt_bearer" in provider.grants else "private_key_jwt"
+        # Where the key can be the grant itself (RFC 7523 section 2.1), nobody proves the client beside it; client
+        # credentials are only for a client that proves itself, and there the key does that (section 2.2).
+        for_proof = grant == "client_credentials" and grant in provider.grants and had in {None, "none"}
+        return (had or "none") if "jwt_bearer" in provider.grants and not for_proof else "private_key_jwt"
     usual = provider.asking.token_auth
     if had is None or had.startswith("client_secret"):
         return had or usual

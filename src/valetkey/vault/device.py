@@ -44,6 +44,12 @@ def begin_device(desk: Desk, name: str, wish: Wish) -> Plan[DeviceStarted]:
     app = yield from load_app(desk, app_name)
     provider = desk.provider(app)
     if not provider.endpoints.device:
+        if not {"authorization_code", "device_code"}.intersection(provider.grants):
+            raise InvalidInput(
+                f"app {app.name} is for machines: there is nobody to type a code",
+                cause=f"it is connected by {' or '.join(provider.grants)}, and no person consents",
+                fix=f"`valetkey connect {name}`, without --device",
+            )
         raise InvalidInput(
             f"{provider.name} has no device flow", fix=f"`valetkey connect {name}`, or with --no-browser"
         )

@@ -78,6 +78,14 @@ def refuse_public(app: App, provider: Provider, grant: GrantName) -> None:
     """Refuse the client credentials of a client that has none (RFC 6749 section 4.4); raises InvalidInput."""
     if grant != "client_credentials" or method_of(app, provider) != "none":
         return
+    if app.private_key is not None or app.private_key_ref:
+        raise InvalidInput(
+            f"app {app.name} does not prove itself by its key, and has no client_credentials grant",
+            cause="that grant is for clients that prove themselves (RFC 6749 section 4.4); the key is kept for the "
+            "jwt_bearer grant alone",
+            fix=f"let the key prove the client too (RFC 7523 section 2.2): --token-auth private_key_jwt of `valetkey "
+            f"app add` (`valetkey app add {app.name} --replace` where the app is there)",
+        )
     raise InvalidInput(
         f"app {app.name} is a public client, and has no client_credentials grant",
         cause="that grant is for clients that prove themselves (RFC 6749 section 4.4), with a secret or a key",
