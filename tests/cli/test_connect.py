@@ -67,6 +67,30 @@ def test_a_token_endpoint_that_is_not_there_may_be_mistyped(inside, down, sandbo
     assert inside("connect", "down/one", "--grant", "client_credentials", "--json").error["code"] == "invalid_client"
 
 
+@pytest.mark.parametrize("page", [False, True], ids=["JSON", "a page"])
+def test_a_token_endpoint_that_knows_no_such_place_may_be_mistyped(inside, sandbox, page):
+    where = "--token-url", f"{sandbox.url}/{'token' if page else 'tokne'}"
+    assert inside("app", "add", "typo", *where, "--client-id", "me", "--secret-stdin", stdin=WEB_SECRET).code == 0
+    if page:
+        sandbox.html_next(status=404)
+    refused = inside("connect", "typo/one", "--grant", "client_credentials", "--json")
+    assert refused.code == 5
+    assert "not the provider's token endpoint" in refused.error["cause"]
+    assert refused.error["fix"] == (
+        "check the address of the provider's token endpoint: `valetkey app show typo` shows it, `valetkey app add typo "
+        "--replace --token-url URL` changes it"
+    )
+
+
+def test_a_refused_client_is_corrected_by_commands_that_name_its_app(inside, sandbox):
+    where = "--token-url", f"{sandbox.url}/token"
+    assert inside("app", "add", "acme", *where, "--client-id", "me", "--secret-stdin", stdin=WEB_SECRET).code == 0
+    refused = inside("connect", "acme/one", "--grant", "client_credentials", "--json").error
+    assert refused["code"] == "invalid_client"
+    for command in ("`valetkey app secret stage acme`", "`valetkey app add acme --replace --client-id ID`"):
+        assert command in refused["fix"]
+
+
 def test_an_issuer_that_is_not_there_may_be_mistyped(inside):
     refused = inside("app", "add", "acme", "--issuer", NOBODY, "--client-id", "me", "--public", "--json")
     assert (refused.code, refused.error["code"]) == (6, "provider_unavailable")

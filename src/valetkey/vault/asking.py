@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from valetkey.errors import PROVIDER_TEXT_LIMIT, InvalidInput, NotConnected, ValetkeyError, Weather
+from valetkey.errors import (
+    PROVIDER_TEXT_LIMIT,
+    BadAnswer,
+    InvalidInput,
+    NotConnected,
+    ProviderError,
+    ValetkeyError,
+    Weather,
+)
 from valetkey.oauth.assertion import assertion, jwt_bearer_request
 from valetkey.oauth.client import WHAT, Client, EndpointName, Stamp
 from valetkey.oauth.token import client_credentials_request, refresh_request
@@ -74,26 +82,54 @@ def name_scopes(refusal: ValetkeyError, asked: Iterable[str]) -> None:
     refusal.evidence = MappingProxyType({**refusal.evidence, "asked": scopes})
 
 
-def name_address(refusal: Weather, app: App, provider: Provider) -> None:
-    """Say in the error for a server that was not reached that its address may be mistyped, and what corrects it.
+def name_address(refusal: ProviderError, app: App, provider: Provider) -> None:
+    """Say in the error of a server that was not reached, or knows no such place, how its address is corrected.
 
-    Only where a person gave the address, and it is the address that was asked.
+    Only where a person gave the address, and it is the address that was asked. What else is said names the app.
     """
-    if refusal.sent or "proxy" in refusal.evidence:
-        return
-    asked = (refusal.evidence.get("host"), refusal.evidence.get("port"))
+    refusal.fix = _with_names(refusal.fix, app)
     if app.described is None and not app.params:
         return  # the catalogue's own addresses are right
-    there = [name for name in _ASKED if _place(getattr(provider.endpoints, name)) == asked]
-    named = [name for name in there if name in _TOKENS] or there[:1]
-    if not named:
+    there = _not_reached(refusal, provider) if isinstance(refusal, Weather) else _misplaced(refusal, provider)
+    if not there:
         return
-    by = "--param NAME=VALUE" if app.described is None else " ".join(f"--{name}-url URL" for name in named)
-    refusal.fix = (
-        f"check the address of the provider's {' and '.join(WHAT[name] for name in named)}: `valetkey app show "
-        f"{app.name}` shows it, `valetkey app add {app.name} --replace {by}` changes it; if it is right, {refusal.fix}"
+    by = "--param NAME=VALUE" if app.described is None else " ".join(f"--{name}-url URL" for name in there)
+    how = (
+        f"check the address of the provider's {' and '.join(WHAT[name] for name in there)}: `valetkey app show "
+        f"{app.name}` shows it, `valetkey app add {app.name} --replace {by}` changes it"
     )
+    if isinstance(refusal, Weather):
+        refusal.fix = f"{how}; if it is right, {refusal.fix}"
+    else:
+        refusal.cause, refusal.fix = BadAnswer.cause, how
 
+
+def _not_reached(weather: Weather, provider: Provider) -> list[EndpointName]:
+    if weather.sent or "proxy" in weather.evidence:
+        return []
+    asked = (weather.evidence.get("host"), weather.evidence.get("port"))
+    there = [name for name in _ASKED if _place(getattr(provider.endpoints, name)) == asked]
+    return [name for name in there if name in _TOKENS] or there[:1]
+
+
+def _misplaced(refusal: ProviderError, provider: Provider) -> list[EndpointName]:
+    """Return what may have been asked, where the answer is one that a token endpoint does not give."""
+    page = isinstance(refusal, BadAnswer) and refusal.evidence.get("content_type") == "text/html"
+    if not page and refusal.evidence.get("status") not in NOT_AN_ENDPOINT:
+        return []
+    return [name for name in _TOKENS if getattr(provider.endpoints, name)]
+
+
+def _with_names(fix: str, app: App) -> str:
+    """Return a fix with the app's name in the commands that it names."""
+    fix = fix.replace("`valetkey app secret stage APP`", f"`valetkey app secret stage {app.name}`")
+    fix = fix.replace("`valetkey app add APP ", f"`valetkey app add {app.name} ")
+    shown = f"app show {app.name}" if app.described is not None else f"provider show {app.provider}"
+    return fix.replace("`valetkey provider show NAME`", f"`valetkey {shown}`")
+
+
+NOT_AN_ENDPOINT: Final = frozenset({404, 405})
+"""Statuses of a place that is not there, or takes no POST (RFC 9110 sections 15.5.5 and 15.5.6)."""
 
 _TOKENS: Final[tuple[EndpointName, ...]] = ("token", "device")
 _ASKED: Final[tuple[EndpointName, ...]] = (*_TOKENS, "revoke", "introspect")

@@ -19,10 +19,10 @@ from valetkey.errors import (
     InvalidInput,
     ManagerRefused,
     ManagerUnavailable,
+    ProviderError,
     StoreUnavailable,
     UsageError,
     ValetkeyError,
-    Weather,
 )
 from valetkey.oauth.authentication import client_auth
 from valetkey.oauth.client import Client
@@ -104,8 +104,8 @@ def _asked(desk: Desk, app: App, provider: Provider, ask: Ask[T]) -> Plan[T]:
 def _sent(desk: Desk, app: App, provider: Provider, ask: Ask[T]) -> Plan[T]:
     try:
         return (yield from ask(app, desk.client(app, provider)))
-    except Weather as weather:
-        name_address(weather, app, provider)
+    except ProviderError as refusal:
+        name_address(refusal, app, provider)
         raise
 
 
