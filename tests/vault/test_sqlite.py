@@ -15,8 +15,11 @@ from contextlib import closing
 
 import pytest
 
-from valetkey.errors import StoreUnavailable, VaultMissing, VaultUnreadable
+from valetkey.errors import InvalidInput, StoreUnavailable, VaultMissing, VaultUnreadable
 from valetkey.values import Entry
+from valetkey.vault.backup import draft_of
+from valetkey.vault.keyfile import KeyFile
+from valetkey.vault.opening import make_folder
 from valetkey.vault.stores import sqlite
 from valetkey.vault.stores.sqlite import SqliteStore
 from valetkey.vault.stores.sqlite_schema import APPLICATION_ID, SCHEMA
@@ -317,6 +320,12 @@ def open_to_all(tmp_path_factory):
     return folder
 
 
+def refused_as(work):
+    with pytest.raises(StoreUnavailable) as refusal:
+        work()
+    return f"{refusal.value.code} {refusal.value.exit_code} {bool(refusal.value.fix)}"
+
+
 def error_of(work):
     try:
         work()
@@ -363,9 +372,53 @@ def test_a_vault_that_cannot_be_written_can_be_read_and_says_so_when_written(ope
     def child():
         mine = SqliteStore.open(path, create=False)
         assert mine.load("a").box == b"sealed"
-        return error_of(lambda: mine.swap("b", 0, SOME))
+        return refused_as(lambda: mine.swap("b", 0, SOME))
 
-    assert as_nobody(child) == "StoreUnavailable True"
+    # Trying again does not help; yet what a provider just gave is kept as when the store is away.
+    assert as_nobody(child) == "vault_unreadable 7 True"
+
+
+@posix
+def test_a_vault_in_a_folder_that_takes_no_files_is_not_to_be_tried_again(open_to_all):
+    path = open_to_all / "v.db"
+    store = SqliteStore.open(path, create=True)
+    store.swap("a", 0, SOME)
+    store.close()
+    path.chmod(0o444)
+    open_to_all.chmod(0o555)
+
+    def child():
+        with pytest.raises(VaultUnreadable) as refusal:
+            SqliteStore.open(path, create=False).load("a")
+        return f"{refusal.value.code} {refusal.value.exit_code} {bool(refusal.value.fix)}"
+
+    assert as_nobody(child) == "vault_unreadable 7 True"
+
+
+@posix
+def test_a_key_file_that_cannot_be_written_is_not_to_be_tried_again(open_to_all):
+    open_to_all.chmod(0o555)
+    for place in ("v.key", "new/v.key"):
+        key = open_to_all / place
+
+        def child(key=key):
+            return error_of(lambda: make_folder(key.parent) or KeyFile.create(str(key)))
+
+        assert as_nobody(child) == "VaultUnreadable True"
+
+
+@posix
+@pytest.mark.parametrize("name", ["closed/copy", "nowhere/copy"])
+def test_a_copy_is_refused_by_its_name_where_no_file_can_be_made(open_to_all, name):
+    (open_to_all / "closed").mkdir(mode=0o555)
+    file = open_to_all / name
+
+    def child():
+        with pytest.raises(InvalidInput) as refusal, draft_of(file):
+            pass
+        return str(refusal.value)
+
+    assert as_nobody(child).startswith(f"{file} cannot be written: ")
 
 
 # ── trouble while running ────────────────────────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ replaced, and what is replaced is kept aside. What may not be here: the key, whi
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from valetkey.audit.mirror import AuditLog
 from valetkey.effects import Event
@@ -26,7 +28,7 @@ from valetkey.vault.copying import Progress, key_for, keyring_row, open_all, ope
 from valetkey.vault.keks.giving import Given, GivenKey
 from valetkey.vault.keyring import Keyring
 from valetkey.vault.places import BACKUP, MOVED, USED, Place, refuse_unused
-from valetkey.vault.private import private_folder, seen_by_others
+from valetkey.vault.private import new_file, private_folder, seen_by_others
 from valetkey.vault.seal import key_id_of
 from valetkey.vault.stores.bulk import KEYRING, Bulk, bulk_of
 from valetkey.vault.stores.rows import AuditRow, Row
@@ -171,11 +173,22 @@ def _line_pages(tables: Bulk) -> Iterator[list[AuditRow]]:
 # ── writing a backup ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+NO_PLACE: Final = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}
+)
+"""What the system says where no file of this name can be made, however often it is tried."""
+
+
 @contextmanager
 def draft_of(file: Path) -> Iterator[Path]:
-    """Give the path of a draft, which gets its name when it is whole; AlreadyExists where the name is taken."""
+    """Give the path of a draft, which gets its name when it is whole.
+
+    Raises AlreadyExists where the name is taken, InvalidInput where there can be no such file.
+    """
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     try:
+        new_file(draft).close()  # so that a folder that takes none is told by the name that was given
+        draft.unlink()
         yield draft
         _synced(draft)
         os.link(draft, file)
@@ -183,9 +196,10 @@ def draft_of(file: Path) -> Iterator[Path]:
     except FileExistsError:
         raise AlreadyExists(f"{file} is there already", fix="name a new file; nothing was changed") from None
     except OSError as refusal:
-        raise StoreUnavailable(
-            f"{shown_path(str(file))} cannot be written: {refusal.strerror}", fix="check its folder, and the space left"
-        ) from None
+        what = f"{shown_path(str(file))} cannot be written: {refusal.strerror}"
+        if refusal.errno in NO_PLACE:
+            raise InvalidInput(what, fix="name a file in a folder that is there and that you may write to") from None
+        raise StoreUnavailable(what, fix="check its folder, and the space left") from None
     finally:
         for end in ("", "-wal", "-shm", "-journal"):
             with suppress(OSError):
@@ -287,7 +301,8 @@ def _restoring(file: Path, path: Path) -> Iterator[Path]:
         shutil.copyfile(file, draft)
         yield draft
     except OSError as refusal:
-        raise StoreUnavailable(
+        kind = VaultUnreadable if isinstance(refusal, PermissionError) else StoreUnavailable
+        raise kind(
             f"{path} cannot be restored: {refusal.strerror}", fix="check its folder, and the space left"
         ) from None
     finally:

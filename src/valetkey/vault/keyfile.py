@@ -123,7 +123,8 @@ class KeyFile:
             with contextlib.suppress(FileExistsError):
                 _publish(draft, path)
         except OSError as refusal:
-            raise StoreUnavailable(
+            kind = VaultUnreadable if isinstance(refusal, PermissionError) else StoreUnavailable
+            raise kind(
                 f"the key file {_shown(path)} cannot be written: {refusal.strerror}",
                 fix="free some space or check the folder's permissions; nothing was changed",
             ) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from valetkey.audit.mirror import AuditLog, mirror_to
 from valetkey.effects import Event
-from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged
+from valetkey.errors import InvalidInput, StoreUnavailable, VaultDamaged, VaultUnreadable
 from valetkey.values import Entry
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
@@ -143,11 +143,12 @@ def _made(store: Store) -> Entry:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a key, for its owner alone; raises StoreUnavailable."""
+    """Make the folder of a key, for its owner alone; raises VaultUnreadable or StoreUnavailable."""
     try:
         private_folder(folder)
     except OSError as refusal:
-        raise StoreUnavailable(
+        kind = VaultUnreadable if isinstance(refusal, PermissionError) else StoreUnavailable
+        raise kind(
             f"the folder {folder} for the vault's key cannot be made: {refusal.strerror}",
             fix="make it, or name another place with --key-file or VALETKEY_KEY_FILE; nothing was changed",
         ) from None

@@ -15,7 +15,7 @@ from typing import Final
 
 from valetkey.audit.mirror import AuditLog
 from valetkey.effects import Event
-from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing
+from valetkey.errors import AlreadyExists, InvalidInput, StoreUnavailable, VaultDamaged, VaultMissing, VaultUnreadable
 from valetkey.values import Entry, Secret
 from valetkey.vault import names
 from valetkey.vault.auditing import recorder_of
@@ -166,7 +166,8 @@ def _made(place: Place, target: Target, vault_id: bytes, ask: Callable[[], Secre
         try:
             private_folder(path.parent)
         except OSError as refusal:
-            raise StoreUnavailable(
+            kind = VaultUnreadable if isinstance(refusal, PermissionError) else StoreUnavailable
+            raise kind(
                 f"the folder {path.parent} cannot be made: {refusal.strerror}", fix="make it, or name another place"
             ) from None
         return KeyFile.create(str(path))

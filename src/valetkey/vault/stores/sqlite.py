@@ -74,6 +74,9 @@ class SqliteStore:
         try:
             with store._connection() as connection:
                 _prepare(connection, path)
+        except _Denied as refusal:
+            store.close()
+            raise VaultUnreadable(refusal.message, fix=refusal.fix, sqlite=str(refusal.evidence["sqlite"])) from None
         except ValetkeyError:
             store.close()
             raise
@@ -365,6 +368,26 @@ def _primary(refusal: sqlite3.Error) -> str:
     return "_".join(_name(refusal).split("_")[:2])
 
 
+class _Denied(StoreUnavailable):
+    """Say that permissions were taken away of a vault in use: an answer of a provider has to be kept all the same.
+
+    So it is handled like a store that is away; who calls is told that trying again does not help.
+    """
+
+    code = VaultUnreadable.code
+    exit_code = VaultUnreadable.exit_code
+
+
+def _denied(refusal: sqlite3.Error, path: Path) -> bool:
+    """Say whether permissions are what is wrong, and not a file that was moved or a lack of descriptors."""
+    if _primary(refusal) in {"SQLITE_READONLY", "SQLITE_PERM"}:
+        return _name(refusal) != "SQLITE_READONLY_DBMOVED"
+    needed = ((path, os.R_OK), (path.parent, os.W_OK | os.X_OK))
+    return _primary(refusal) == "SQLITE_CANTOPEN" and any(
+        os.access(place, os.F_OK) and not os.access(place, how) for place, how in needed
+    )
+
+
 def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
     """Raise a sqlite3 error as one of ours; SQLite's messages hold no values of ours, and are not repeated anyway."""
     name, primary, shown = _name(refusal), _primary(refusal), shown_path(str(path))
@@ -372,4 +395,6 @@ def _explain(refusal: sqlite3.Error, path: Path) -> NoReturn:
         what, fix = _UNREADABLE[primary]
         raise VaultUnreadable(f"{shown} cannot be used: {what}", fix=fix, sqlite=name) from None
     what, fix = _TROUBLE.get(primary, (f"SQLite says {name}", "try again; if it stays so, check the file and the disk"))
+    if _denied(refusal, path):
+        raise _Denied(f"{shown} cannot be used: {what}", fix=fix, sqlite=name) from None
     raise StoreUnavailable(f"{shown} cannot be used now: {what}", fix=fix, sqlite=name) from None
