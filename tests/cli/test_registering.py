@@ -185,3 +185,32 @@ def test_a_public_client_of_a_machines_provider_has_no_way_to_connect(inside):
     refused = inside("connect", "acme/one", "--json")
     assert (refused.code, "has no way to connect" in refused.error["message"]) == (2, True)
     assert "--authorize-url" in refused.error["fix"]
+
+
+def test_an_app_of_the_catalogue_is_not_described_by_an_issuer_unsaid(inside):
+    assert inside("app", "add", "google", "--client-id", "me", "--public").code == 0
+    # Refused before anybody is asked: the unit tests have no network.
+    refused = inside("app", "add", "google", "--issuer", "https://accounts.google.com", "--replace", "--json")
+    assert (refused.code, "one of provider google" in refused.error["message"]) == (2, True)
+
+
+def test_what_is_to_be_changed_has_to_be_there(inside):
+    inside("app", "add", "github", "--client-id", "me", "--public")
+    for words in (("githup",), ("githup", "google"), ("githup", *ACME), ("google", "--scope", "x")):
+        refused = inside("app", "add", *words, "--replace", "--json")
+        assert (refused.code, refused.error["code"]) == (3, "not_found"), words
+        assert refused.error["message"] == f"there is no app called {words[0]}"
+        assert ("did you mean github?" in refused.error["fix"]) == (words[0] == "githup")
+
+
+def test_nothing_is_changed_where_there_is_no_vault(inside):
+    refused = inside("app", "add", "nosuch", "--scope", "x", "--replace", "--json")
+    assert (refused.code, refused.error["code"]) == (7, "vault_missing")
+
+
+def test_a_name_that_is_taken_is_told_before_anything_is_asked_for(inside, acme):
+    for words in ((), ("github",), ("--issuer", "http://127.0.0.1:1"), ("--token-url", "https://other.example/token")):
+        refused = inside("app", "add", "acme", *words, "--json")
+        assert (refused.code, refused.error["code"]) == (2, "already_exists"), words
+        assert "--replace" in refused.error["fix"]
+    assert kept("acme") == acme

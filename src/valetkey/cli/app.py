@@ -11,7 +11,7 @@ from valetkey.cli.appsecret import secret
 from valetkey.cli.base import FormCommand, Group, Session
 from valetkey.cli.completing import complete_apps, complete_new_apps, complete_providers
 from valetkey.cli.redirect import DEFAULT, WITH_PORT
-from valetkey.cli.registering import NewApp, registered
+from valetkey.cli.registering import NewApp, registered, whole
 from valetkey.cli.show import clean, facts, moment, out, out_json, say, table
 from valetkey.errors import NotFound
 from valetkey.vault.ways import GRANTS
@@ -104,6 +104,7 @@ def add(session: Session, given: NewApp) -> None:
     """
     made = cache(partial(registered, given))
     if not given.replace:
+        _refuse_taken(session, given.name)
         made()  # what is wrong is said ahead of everything about the vault
 
     def fits() -> None:
@@ -111,11 +112,25 @@ def add(session: Session, given: NewApp) -> None:
 
         refuse_unfit(made(), check=given.check)
 
-    with session.open_or_make(fits) as vault:
+    changing = given.replace and not whole(given)
+    with session.open() if changing else session.open_or_make(fits) as vault:
+        if changing:
+            vault.app(given.name)  # says that it is not there, and which names are alike
         if given.replace and _is_there(vault, given.name):
             _change(session, vault, given)
         else:
             _added(session, vault.add_app(made(), replace=given.replace, check=given.check))
+
+
+def _refuse_taken(session: Session, name: str) -> None:
+    """Refuse a name that is taken, before anything is asked for; where it cannot be told yet, it is when it is kept."""
+    from valetkey.vault.glance import names_in
+    from valetkey.vault.quick import places
+
+    if name in names_in(session.vault or places()[0], "app/", name):
+        from valetkey.vault.registry import taken
+
+        raise taken(name)
 
 
 def _is_there(vault: Vault, name: str) -> bool:

@@ -83,6 +83,14 @@ class NewApp:
         return self.with_secret or self.with_key or self.public or self.token_auth is not None
 
 
+def whole(given: NewApp) -> bool:
+    """Say whether enough was given for an app that is not there yet: its provider, and who the client is there."""
+    from valetkey.providers import keys
+
+    placed = given.provider or given.issuer or given.urls() or given.name in keys()
+    return bool(placed and (given.client_id or given.private_key))
+
+
 def registered(given: NewApp, before: App | None = None) -> App:
     """Return the app of the options, its secret read last; of one that was there before, what they name is changed.
 
@@ -126,11 +134,31 @@ def _description(given: NewApp, before: App | None) -> tuple[str, Provider | Non
     from valetkey.providers import load
 
     urls = given.urls()
-    if before is None or given.provider or given.issuer or given.allow_private:
+    if before is not None:
+        _refuse_turning(given, before)
+    named = given.provider and not (before is not None and given.provider == before.provider == "sandbox")
+    if before is None or named or given.issuer or given.allow_private:
         return described(given.name, given.provider, given.issuer, urls, allow_private=given.allow_private)
     if not urls:
         return before.provider, before.described
     return before.provider, laid_over(before.described or load(before.provider), urls)
+
+
+def _refuse_turning(given: NewApp, before: App) -> None:
+    """Refuse what would describe an app in another way without saying so; raises InvalidInput."""
+    if given.issuer and not given.provider and before.provider not in {"discovered", "generic"}:
+        fix = f"to change what is named, leave out --issuer; or choose another name for an app of {given.issuer}; "
+        raise InvalidInput(
+            f"app {before.name} is one of provider {before.provider}, whose description it has",
+            cause="described by its issuer alone it would lose what is known of that provider: hosts, scopes, manners",
+            fix=f"{fix}`valetkey app add {before.name} generic --issuer … --replace` does it all the same",
+        )
+    if given.provider == "sandbox" != before.provider:
+        raise InvalidInput(
+            f"app {before.name} is not the sandbox's, and cannot be made its",
+            cause="the sandbox keeps its apps by itself, each time it starts",
+            fix=f"`valetkey app rm {before.name}`; then `valetkey serve --sandbox` (or `make run`) keeps it anew",
+        )
 
 
 def _refuse_other(before: App, provider: Provider) -> None:

@@ -105,7 +105,7 @@ def serve(session: Session, asked: Asked) -> None:
         public_url = _public_url(asked, listener)
         vault = stack.enter_context(_vault(session, given))
         folder = _folder(place)
-        sandbox = _sandbox(asked, vault, public_url, folder, stack)
+        sandbox = _sandbox(asked, vault, public_url, place, stack)
         key_file = _operator_key_file(asked, place)
         entry = door.Door(door.operator_key(key_file))
         site = routes.Site(AsyncVault(vault), public_url, entry, sandbox.url if sandbox else "")
@@ -192,15 +192,15 @@ def _vault(session: Session, given: str | Path | None) -> Vault:
     return session.open(create=True, serves=True, given=given, actor="server")
 
 
-def _sandbox(asked: Asked, vault: Vault, public_url: str, folder: Path, stack: ExitStack) -> Sandbox | None:
+def _sandbox(asked: Asked, vault: Vault, public_url: str, place: Place, stack: ExitStack) -> Sandbox | None:
     if not asked.sandbox and not asked.try_:
         return None
     from valetkey.cli.trial import keep_secrets, register, start_sandbox
 
     sandbox = start_sandbox(asked.sandbox_port, public_url, usual=asked.try_)
     stack.callback(sandbox.stop)
-    forgotten = register(sandbox, vault)
-    for file in keep_secrets(sandbox, folder):
+    forgotten = register(sandbox, vault, where=place.shown)
+    for file in keep_secrets(sandbox, _folder(place)):
         stack.callback(file.unlink, missing_ok=True)
     if forgotten:
         say(f"forgot {forgotten} connections to the last sandbox, which is gone")

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from valetkey._version import __version__
 from valetkey.errors import AlreadyExists, InvalidInput, NotFound
+from valetkey.values import is_loopback
 
 if TYPE_CHECKING:
     from valetkey.library import Vault
@@ -100,10 +102,10 @@ def keep_secrets(sandbox: Sandbox, folder: Path) -> list[Path]:
     return written
 
 
-def register(sandbox: Sandbox, vault: Vault) -> int:
+def register(sandbox: Sandbox, vault: Vault, *, where: str = "") -> int:
     """Keep the sandbox's apps, in place of the last sandbox's; return how many connections to that one were forgotten.
 
-    Raises AlreadyExists if one of the names is an app of yours.
+    `where` is the vault's place, for what is to be typed. Raises AlreadyExists if one of the names is an app of yours.
     """
     from valetkey.testing.apps import sandbox_apps
 
@@ -114,23 +116,37 @@ def register(sandbox: Sandbox, vault: Vault) -> int:
         except NotFound:
             continue
         running = known.description.endpoints.issuer
-        if known.provider == app.provider and running != sandbox.issuer and _answers(running):
+        # As `app add --issuer` keeps it: a client of a sandbox, described by itself.
+        by_issuer = known.provider == "discovered" and known.client_id == app.client_id and _is_local(running)
+        ours = known.provider == app.provider or by_issuer
+        if ours and running != sandbox.issuer and _answers(running):
             raise AlreadyExists(
                 f"the sandbox of this vault is running already, at {running}",
                 cause="another `make run` or `valetkey serve --sandbox` uses this vault",
                 fix="use that one, or stop it first; or give this one a vault of its own with --vault",
             )
-        if known.provider != app.provider:
-            raise AlreadyExists(
-                f"this vault has an app called {app.name} that is not the sandbox's",
-                fix="give the sandbox a vault of its own: `valetkey serve --sandbox --vault sandbox.db`",
-            )
+        if not ours:
+            raise _not_ours(app.name, known.provider, where)
     for app in apps:
         vault.add_app(app, replace=True)
     stale = [info.name for app in apps for info in vault.connections(app.name)]
     for name in stale:
         vault.disconnect(name, force=True)
     return len(stale)
+
+
+def _not_ours(name: str, provider: str, where: str) -> AlreadyExists:
+    there = f" --vault {shlex.quote(where)}" if where else ""
+    return AlreadyExists(
+        f"this vault has an app called {name} that is not the sandbox's",
+        cause=f"it is one of provider {provider}, and the sandbox would take its name",
+        fix=f"if it is not needed, `valetkey app rm {name}{there}`, and start again; or give the sandbox a vault of "
+        "its own: `valetkey serve --sandbox --vault sandbox.db` (in the place of `make run`, too)",
+    )
+
+
+def _is_local(issuer: str) -> bool:
+    return is_loopback(urlsplit(issuer).hostname or "")
 
 
 def _answers(issuer: str) -> bool:

@@ -27,9 +27,7 @@ def add_app(desk: Desk, app: App, *, replace: bool = False, over: App | None = N
     if over is not None and (entry is None or desk.app(app.name, entry) != over):
         raise _changed(app.name)
     if entry is not None and not replace and over is None:
-        raise AlreadyExists(
-            f"there is an app called {app.name}", fix="choose another name, or change this one with --replace"
-        )
+        raise taken(app.name)
     moment = (yield from now()).timestamp()
     before = desk.app(app.name, entry) if entry is not None else None
     created, since, staged = moment, moment, app.staged
@@ -92,6 +90,11 @@ def refuse_public(app: App, provider: Provider, grant: GrantName) -> None:
         fix="give it one: --secret-stdin, --secret-ref or --private-key of `valetkey app add` (and --replace where "
         "the app is there); or let a person connect it: --grant authorization_code, or device_code",
     )
+
+
+def taken(name: str) -> AlreadyExists:
+    """Return the refusal of a name that an app has already."""
+    return AlreadyExists(f"there is an app called {name}", fix="choose another name, or change this one with --replace")
 
 
 def _changed(name: str) -> AlreadyExists:
