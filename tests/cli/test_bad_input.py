@@ -431,3 +431,39 @@ def test_a_server_that_speaks_no_tls_is_a_tls_error(inside, sandbox):
     assert done.code == 0, done.err
     done = inside("connect", "tls/x", "--grant", "client_credentials", "--json")
     assert (done.code, done.error["code"]) == (6, "tls_failed")
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        (["app", "add", "google", "--client-secret", "hunter2"], "--secret-stdin or --secret-ref REF or the prompt"),
+        (["app", "add", "google", "--client-secret=hunter2"], "--secret-stdin or --secret-ref REF or the prompt"),
+        (["jwt", "sign", "--secret", "hunter2"], "--secret-ref REF or --secret-file FILE"),
+        (["vault", "init", "--password", "hunter2"], "--passphrase-fd N"),
+        (["connect", "google/me", "--access-token", "hunter2"], "this command takes none"),
+        (["exec", "--token", "hunter2", "--", "env"], "this command takes none"),
+        (["--token=hunter2", "app", "list"], "this command takes none"),
+    ],
+)
+def test_a_secret_is_no_argument(inside, words, way):
+    done = inside("--json", *words)
+    assert (done.code, done.error["code"]) == (2, "usage")
+    assert done.error["message"].endswith(": secrets are never arguments")
+    assert "history" in done.error["cause"]
+    assert way in done.error["fix"]
+    assert "hunter2" not in done.err + done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["connection", "sandbox/alice"], "valetkey connection show sandbox/alice"),
+        (["list", "connections"], "valetkey connection list"),
+        (["show", "app", "google"], "valetkey app show google"),
+        (["rm", "apps"], "valetkey app rm"),
+    ],
+)
+def test_a_verb_that_is_left_out_or_stands_first_is_put_in_its_place(inside, words, meant):
+    done = inside(*words, "--json")
+    assert (done.code, done.error["fix"]) == (2, f"`{meant}`")
+    assert inside("nonsense", "connections", "--json").error["fix"] == "`valetkey --help` shows what it takes"

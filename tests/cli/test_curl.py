@@ -151,7 +151,12 @@ def test_an_app_bound_to_its_token_endpoint_alone_stays_bound_to_it(inside, sand
     here = sandbox.url.partition("://")[2]
     assert f"`valetkey app add acme --replace --host {here} --host api.example`" in refused["fix"]
     clear = inside("--json", "curl", "acme/one", "--", "http://api.example/me").error
-    assert (clear["fix"], "plain http to this machine alone" in clear["cause"]) == ("ask by https", True)
+    assert "plain http to this machine alone" in clear["cause"]
+    assert clear["fix"] == f"ask by https, and {refused['fix']}"  # both at once, and not one after the other
+    assert inside(*shlex.split(refused["fix"].split("`")[1])[1:]).code == 0
+    assert inside("connect", "acme/one", "--grant", "client_credentials", "--scope", "read").code == 0
+    bound = inside("--json", "curl", "acme/one", "--", "http://api.example/me").error
+    assert bound["fix"] == "ask by https"
 
 
 def test_a_configuration_file_cannot_name_other_addresses(valetkey, bound, home):

@@ -286,3 +286,40 @@ def test_a_lifetime_is_explained_as_a_span_of_time(inside, files):
     checks = inside("jwt", "explain", *words, "--json", stdin=token).json["checks"]
     lifetime = next(check for check in checks if check["rule"] == "lifetime")
     assert (lifetime["expected"], lifetime["got"]) == ("9 min or less", "10 min")
+
+
+@pytest.mark.network
+def test_an_address_that_gives_no_keys_is_to_be_checked_first(inside, files, issuer):
+    token = inside("jwt", "sign", "--key", files["key"], "--issuer", issuer, "--audience", AUDIENCE).out
+    demanded = ("--audience", AUDIENCE, "--json")
+    nowhere = inside("jwt", "verify", "--issuer", issuer, "--jwks-url", f"{issuer}/kezs", *demanded, stdin=token)
+    unknown = inside("jwt", "verify", "--issuer", f"{issuer}/nosuch", "--discover", *demanded, stdin=token)
+    assert (nowhere.code, unknown.code) == (6, 6)
+    assert nowhere.error["fix"] == "check the address that --jwks-url gives; if it is right, try again later"
+    assert unknown.error["fix"] == "check the address that --issuer gives; if it is right, try again later"
+
+
+def test_a_token_without_issuer_or_audience_is_remarked_on(inside, files):
+    signed = inside("jwt", "sign", "--key", files["key"], "--issuer", "https://i.example")
+    assert signed.err.startswith("valetkey: this token is for everybody: `valetkey jwt verify`")
+    both = inside("jwt", "sign", "--key", files["key"])
+    assert (both.code, both.out.count("."), "--issuer … --audience …" in both.err) == (0, 2, True)
+    whole = inside("jwt", "sign", "--key", files["key"], "--issuer", "https://i.example", "--audience", AUDIENCE)
+    assert whole.err == ""
+
+
+def test_nothing_on_standard_input_is_said_to_be_nothing(inside, files):
+    words = (
+        "jwt",
+        "verify",
+        "--key",
+        files["public"],
+        "--issuer",
+        "https://i.example",
+        "--audience",
+        AUDIENCE,
+        "--json",
+    )
+    refused = inside(*words, stdin="\n")
+    assert (refused.code, refused.error["code"]) == (8, "malformed_token")
+    assert refused.error["message"] == "standard input is empty"

@@ -144,6 +144,25 @@ def test_a_client_secret_ends_on_the_day_that_was_given():
 
 
 @pytest.mark.parametrize(
+    ("passed", "what", "fix"),
+    [
+        (
+            -1,
+            "the access token ends, and there is no refresh token",
+            "`valetkey connect acme/alice` before then; it keeps",
+        ),
+        (1, "the access token ended, and there is no refresh token", "`valetkey connect acme/alice`; it keeps"),
+    ],
+    ids=["ahead", "past"],
+)
+def test_what_is_over_is_told_as_such(passed, what, fix):
+    connection = consented(tokens=tokens(refresh=None, expires=DAY))
+    (found,) = forecasts_of(connection, an_app(), provider(), T0 + DAY + passed)
+    assert found.what == what
+    assert found.fix.startswith(fix)
+
+
+@pytest.mark.parametrize(
     ("left", "days"),
     [
         (30 * DAY + 1, None),

@@ -7,6 +7,7 @@ furthest to the right counts. What may not be here: commands, and imports that c
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,6 +183,7 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.UsageError as refusal:
             refusal.ctx = refusal.ctx or ctx
+            refuse_secret(refusal, ctx)
             raise
 
 
@@ -195,6 +197,14 @@ class Group(click.Group):
         super().__init__(*args, **kwargs)
         self.params.extend(_shared())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as refusal:
+            refuse_secret(refusal, ctx)
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -202,11 +212,31 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as refusal:
+            turned = self._turned(ctx, args)
+            if turned and not ctx.resilient_parsing:
+                message = f"{refusal.message.rstrip('.')}; did you mean `{turned}`?"
+                raise Misplaced(message, ctx, fix=f"`{turned}`") from None
             near = _near(args[0], self.list_commands(ctx))
             if near and not ctx.resilient_parsing:
                 message = f"{refusal.message.rstrip('.')}; did you mean {' or '.join(near)}?"
                 raise click.UsageError(message, ctx) from None
             raise
+
+    def _turned(self, ctx: click.Context, args: list[str]) -> str:
+        """Return the command that was meant where its verb was left out, or stands before its noun; else nothing."""
+        from valetkey.values import shown_path  # late: only who mistypes needs it
+
+        first, second, third = [*args, "", ""][:3]
+        if shown_path(first) != first:
+            return ""  # it looks like a secret
+        if "/" in first and "://" not in first and "show" in self.list_commands(ctx):
+            return f"{ctx.command_path} show {first}"
+        for noun in (second, second.removesuffix("s")):
+            found = self.get_command(ctx, noun)
+            if isinstance(found, click.Group) and first in found.list_commands(ctx):
+                named = [] if third.startswith("-") or shown_path(third) != third else [third]
+                return " ".join([ctx.command_path, noun, first, *named]).rstrip()
+        return ""
 
 
 class FormCommand(Command):
@@ -225,9 +255,39 @@ class FormCommand(Command):
 class Misplaced(click.UsageError):
     """Refuse arguments that another program was perhaps meant to get, with a fix of its own."""
 
-    def __init__(self, message: str, ctx: click.Context, *, fix: str) -> None:
+    def __init__(self, message: str, ctx: click.Context, *, fix: str, cause: str = "") -> None:
         super().__init__(message, ctx)
-        self.fix = fix
+        self.fix, self.cause = fix, cause
+
+
+SECRET_OPTION: Final = re.compile(r"--?(?:[a-z]+-)*(?:secret|password|passwd|passphrase|token|api-?key|pass|pwd)")
+"""What people try who would give a secret as an argument."""
+
+WAYS: Final = {
+    "--secret-stdin": "--secret-stdin",
+    "--secret-ref": "--secret-ref REF",
+    "--secret-file": "--secret-file FILE",
+    "--passphrase-fd": "--passphrase-fd N",
+}
+"""How commands take secrets instead."""
+
+
+def refuse_secret(refusal: click.UsageError, ctx: click.Context) -> None:
+    """Refuse an option that would hold a secret, in place of click's refusal; raises Misplaced."""
+    if not isinstance(refusal, click.NoSuchOption) or not SECRET_OPTION.fullmatch(refusal.option_name.lower()):
+        return
+    kind = "passphrase" if "pass" in refusal.option_name.lower() else "secret"
+    takes = {name for parameter in ctx.command.params for name in parameter.opts}
+    ways = [way for name, way in WAYS.items() if name in takes and name.startswith(f"--{kind}")]
+    if "--secret-stdin" in ways:
+        ways.append("the prompt")
+    how = f"give it by {' or '.join(ways)}; " if ways else "this command takes none; "
+    raise Misplaced(
+        f"no such option {refusal.option_name}: secrets are never arguments",
+        ctx,
+        cause="other programs of this machine can read arguments, and the shell has written them into its history",
+        fix=f"{how}delete the line from the history, or make a new secret",
+    ) from None
 
 
 class AfterDashes(Command):

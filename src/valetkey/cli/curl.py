@@ -81,13 +81,20 @@ def _checked(address: str, credential: Credential, vault: Vault, name: str) -> T
             f"the token of {name} may not go to {scheme}://{target.shown}",
             code="host_not_allowed",
             cause=f"it is bound to {clean(', '.join(credential.hosts))}" + (IN_CLEAR if target.in_clear else ""),
-            fix="ask by https" if target.in_clear else _fix(target, credential, vault.app(name.partition("/")[0])),
+            fix=_fix(target, credential, vault.app(name.partition("/")[0])),
         )
     return target
 
 
 def _fix(target: Target, credential: Credential, app: AppInfo) -> str:
     """Return what lets a token go to a place: the app's hosts with it, because they are named as a whole."""
+    from valetkey.inject.rule import allowed
+
+    if target.in_clear:
+        encrypted = target.over_tls()
+        if allowed(credential.hosts, encrypted):
+            return "ask by https"
+        return f"ask by https, and {_fix(encrypted, credential, app)}"
     pattern = target.pattern
     if not pattern:
         return "correct the address"

@@ -120,7 +120,12 @@ def _usage(error: click.ClickException) -> ValetkeyError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "valetkey"
     message = clean(" ".join(_quoting_no_secret(_in_a_line(error.format_message())).split())).rstrip(".")
-    return _Usage(message[:1].lower() + message[1:], fix=getattr(error, "fix", f"`{path} --help` shows what it takes"))
+    cause = getattr(error, "cause", "")
+    return _Usage(
+        message[:1].lower() + message[1:],
+        cause=cause,
+        fix=getattr(error, "fix", f"`{path} --help` shows what it takes"),
+    )
 
 
 def _in_a_line(message: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,10 +14,11 @@ import msgspec
 
 from valetkey.cli.ask import file_text
 from valetkey.cli.base import FormCommand, Group, Session, pairs
-from valetkey.cli.exits import REFUSED
-from valetkey.cli.show import clean_lines, out, out_json
+from valetkey.cli.exits import KEYS_NOT_HERE, REFUSED
+from valetkey.cli.show import clean_lines, out, out_json, say
 from valetkey.cli.wording import SETTINGS, for_commands
 from valetkey.errors import InvalidInput, TokenRefused
+from valetkey.values import shown_path
 
 if TYPE_CHECKING:
     from valetkey.jose import Policy
@@ -107,6 +109,18 @@ def sign(session: Session, given: Signing) -> None:
         out_json({"token": token})
     else:
         out(token)
+        _remark_for_all(given)
+
+
+def _remark_for_all(given: Signing) -> None:
+    missing = [name for name in ("issuer", "audience") if not getattr(given, name)]
+    if not missing:
+        return
+    meaning = {"issuer": "from nobody in particular", "audience": "for everybody"}
+    say(
+        f"this token is {' and '.join(meaning[name] for name in missing)}: `valetkey jwt verify`, as other careful "
+        f"verifiers, will not take it; {' '.join(f'--{name} …' for name in missing)} would say"
+    )
 
 
 def _json_or_text(text: str) -> Any:
@@ -172,6 +186,20 @@ class Demands:
 
         return read_keys(self.key, self.secret_file, self.alg, secret_ref=self.secret_ref)
 
+    @contextmanager
+    def wording(self, token: str) -> Iterator[None]:
+        """Say in a refusal what of the command line may be wrong: the keys' address, or that no token came."""
+        try:
+            yield
+        except TokenRefused as refusal:
+            if not token:
+                where = "standard input" if self.token_file == "-" else shown_path(self.token_file)
+                refusal.message, refusal.expected, refusal.got = f"{where} is empty", "a token", ""
+            if (self.jwks_url or self.discover) and refusal.reason in KEYS_NOT_HERE:
+                option = "--jwks-url" if self.jwks_url else "--issuer"
+                refusal.fix = f"check the address that {option} gives; if it is right, try again later"
+            raise
+
     def token(self) -> str:
         """Read the token."""
         if self.token_file == "-" in {*self.key, self.secret_file}:
@@ -223,7 +251,8 @@ def verify(session: Session, demands: Demands) -> None:
     token = demands.token()
     with session.open_if_named() as vault:
         verifier = Verifier(policy, keys) if vault is None else vault.verifier(policy, keys)
-        claims = verifier.verify(token)
+        with demands.wording(token):
+            claims = verifier.verify(token)
     out_json(claims.to_dict())
 
 
@@ -245,7 +274,8 @@ def explain(session: Session, demands: Demands) -> None:
             raise InvalidInput("whose keys?", fix="give --issuer and --audience with --jwks-url or --discover")
         verifier = tokens.Verifier(policy, keys)
         try:
-            verifier.verify(token)  # which fetches the keys
+            with demands.wording(token):
+                verifier.verify(token)  # which fetches the keys
         except TokenRefused as refusal:
             if REASONS[refusal.reason].status == NOT_NOW:
                 raise  # of the keys, not of the token

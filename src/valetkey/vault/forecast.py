@@ -10,7 +10,7 @@ Pure: records, the provider's description and the time go in. What may not be he
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -65,7 +65,15 @@ def forecasts_of(connection: Connection, app: App, provider: Provider, now: floa
     if connection.trouble is not None and connection.trouble.sort == "grant":
         return []
     found = list(_ends(connection, connection.tokens, app, provider, now))
-    return sorted(found, key=lambda forecast: forecast.when)
+    return sorted((as_of(one, now) for one in found), key=lambda forecast: forecast.when)
+
+
+def as_of(forecast: Forecast, now: float) -> Forecast:
+    """Return a forecast in the words of what is over, where its time has come."""
+    if forecast.when.timestamp() > now:
+        return forecast
+    what = forecast.what.replace(" ends when it is not used", " ended if it was not used").replace(" ends", " ended")
+    return replace(forecast, what=what, fix=forecast.fix.replace(" before then;", ";"))
 
 
 def secret_forecast(app: App) -> list[Forecast]:

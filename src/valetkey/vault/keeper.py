@@ -21,7 +21,7 @@ from valetkey.providers.schema import GrantName
 from valetkey.values import Secret
 from valetkey.vault import names
 from valetkey.vault.desk import load_app
-from valetkey.vault.forecast import Forecast, secret_forecast
+from valetkey.vault.forecast import Forecast, as_of, secret_forecast
 from valetkey.vault.judge import Demand
 from valetkey.vault.pace import CONCURRENCY, Kept, Tally
 from valetkey.vault.records import App, Connection
@@ -207,8 +207,10 @@ class Keeper(TokenSource):
 
     def forecasts(self, within: timedelta | None = None) -> list[Forecast]:
         """Return what will end, of every app and connection, the soonest first; see docs/schedule.md."""
-        until = None if within is None else self._world.clock() + within
+        moment = self._world.clock()
+        until = None if within is None else moment + within
         found = [one for record in self._names(names.APPS) for one in self._secret_forecast(record)]
+        found = [as_of(one, moment.timestamp()) for one in found]
         found += [one for info in self.connections() for one in info.forecasts]
         return sorted((one for one in found if until is None or one.when <= until), key=lambda one: one.when)
 
