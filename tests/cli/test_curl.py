@@ -137,7 +137,7 @@ def test_the_fix_is_a_command_that_lets_the_token_go_there_too(valetkey, inside,
     refused = inside("--json", "curl", "robot/api", "--", f"http://{theirs.host}/me").error
     assert "https" not in refused["cause"]  # plain http to this machine is no fault
     command = re.search(r"`valetkey (app add robot --replace [^`]+)`", refused["fix"])[1]
-    assert inside(*shlex.split(command)).out == "robot: changed: hosts\n"
+    assert inside(*shlex.split(command)).out == f"robot: changed: hosts\n  hosts:  {theirs.host}\n"
     for server in (ours, theirs):
         assert valetkey("curl", "robot/api", "--", "-s", f"http://{server.host}/me").code == 0
         assert server.requests[-1][1].startswith("Bearer ")

@@ -31,6 +31,9 @@ CHANGES = [
     (("--scope", ""), {"scopes": ()}),
     (("--client-id", "you"), {"client_id": "you"}),
     (("--grant", "client_credentials"), {"grant": "client_credentials"}),
+    (("--grant", ""), {"grant": None}),
+    (("--secret-expires", ""), {"secret_expires_at": None}),
+    (("--token-auth", ""), {"token_auth": None}),
     (("--redirect-uri", "http://127.0.0.1/other"), {"redirect_uri": "http://127.0.0.1/other"}),
     (("--redirect-uri", ""), {"redirect_uri": ""}),
     (("--audience", "other"), {"audience": "other"}),
@@ -214,3 +217,39 @@ def test_a_name_that_is_taken_is_told_before_anything_is_asked_for(inside, acme)
         assert (refused.code, refused.error["code"]) == (2, "already_exists"), words
         assert "--replace" in refused.error["fix"]
     assert kept("acme") == acme
+
+
+def test_an_empty_url_is_the_catalogues_again(inside):
+    urls = ("--token-url", "https://git.acme.example/token", "--device-url", "https://git.acme.example/device")
+    assert inside("app", "add", "github", "--client-id", "me", "--public", *urls).code == 0
+    assert inside("app", "add", "github", "--device-url", "", "--replace").code == 0
+    ends = kept("github").described.endpoints
+    # As the documentation of GitHub's device flow has it.
+    assert (ends.device, ends.token) == ("https://github.com/login/device/code", "https://git.acme.example/token")
+
+
+def test_who_takes_back_all_urls_has_the_catalogues_description(inside):
+    assert (
+        inside("app", "add", "github", "--client-id", "me", "--public", "--revoke-url", "https://x.example/").code == 0
+    )
+    assert kept("github").described is not None
+    assert inside("app", "add", "github", "--revoke-url", "", "--replace").code == 0
+    assert kept("github").described is None
+
+
+def test_what_cannot_be_taken_back_is_said(inside, acme):
+    for words, said in {
+        ("--client-id", ""): "cannot be without a client id",
+        ("--token-url", ""): "needs its token endpoint",
+    }.items():
+        refused = inside("app", "add", "acme", *words, "--replace", "--json")
+        assert (refused.code, refused.error["code"], said in refused.error["message"]) == (2, "invalid_input", True)
+    assert kept("acme") == acme
+
+
+def test_where_tokens_may_go_is_said_when_hosts_are_named(inside):
+    words = ("--client-id", "me", "--public", "--host", "api.example")
+    assert "  hosts:  api.example\n" in inside("app", "add", "acme", *ACME, *words).out
+    both = ("--host", "api.example", "--host", "two.example")
+    assert "  hosts:  api.example, two.example\n" in inside("app", "add", "acme", *both, "--replace").out
+    assert "  hosts:  acme.example\n" in inside("app", "add", "acme", "--host", "", "--replace").out

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from valetkey.cli.appsecret import secret
-from valetkey.cli.base import FormCommand, Group, Session
+from valetkey.cli.base import ChoiceOrNone, DayOrNone, FormCommand, Group, Session
 from valetkey.cli.completing import complete_apps, complete_new_apps, complete_providers
 from valetkey.cli.redirect import DEFAULT, WITH_PORT
 from valetkey.cli.registering import NewApp, registered, whole
@@ -53,14 +53,20 @@ def app() -> None:
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter of the provider (tenant).")
 @click.option("--scope", "scopes", multiple=True, help="Scopes to ask for (repeat, or separate by blanks).")
 @click.option("--redirect-uri", help=f"The redirect URI you registered [default: {DEFAULT}].")
-@click.option("--grant", type=click.Choice(GRANTS), help="How it is connected [default: by a person, where it can be].")
-@click.option("--token-auth", type=click.Choice(METHODS), help="How the client proves itself, if not as usual there.")
+@click.option("--grant", type=ChoiceOrNone(GRANTS), help="How it is connected [default: by a person, where it can be].")
+@click.option("--token-auth", type=ChoiceOrNone(METHODS), help="How the client proves itself, if not as usual there.")
 @click.option("--private-key", metavar="FILE", help="A private key: PEM, a JWK, or the JSON file of a service account.")
 @click.option("--private-key-ref", metavar="REF", help="Where the private key is kept instead.")
 @click.option("--key-alg", help="What the key signs with [default: RS256 for RSA, else by the curve].")
 @click.option("--key-id", help="The key's id (kid) at the provider.")
 @click.option("--audience", help="The audience to ask for, where the provider has that.")
-@click.option("--host", "hosts", multiple=True, help="A host the tokens may go to, beside the provider's; repeatable.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A host the tokens may go to, beside the provider's; where the provider names none (generic, --issuer), in "
+    "the place of the token endpoint's. Repeatable.",
+)
 @click.option(
     "--authorize-param", "authorize_params", multiple=True, metavar="NAME=VALUE", help="Sent with each login."
 )
@@ -72,14 +78,14 @@ def app() -> None:
     is_flag=True,
     help="Let that issuer, and what it names, lie in your own network or behind a proxy.",
 )
-@click.option("--token-url", default="", metavar="URL", help="The token endpoint of a provider not in the catalogue.")
-@click.option("--authorize-url", default="", metavar="URL", help="Its authorization endpoint.")
-@click.option("--device-url", default="", metavar="URL", help="Its device authorization endpoint.")
-@click.option("--revoke-url", default="", metavar="URL", help="Its revocation endpoint.")
-@click.option("--introspect-url", default="", metavar="URL", help="Its introspection endpoint.")
+@click.option("--token-url", metavar="URL", help="The token endpoint of a provider not in the catalogue.")
+@click.option("--authorize-url", metavar="URL", help="Its authorization endpoint.")
+@click.option("--device-url", metavar="URL", help="Its device authorization endpoint.")
+@click.option("--revoke-url", metavar="URL", help="Its revocation endpoint.")
+@click.option("--introspect-url", metavar="URL", help="Its introspection endpoint.")
 @click.option(
     "--secret-expires",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DayOrNone(["%Y-%m-%d"]),
     metavar="DATE",
     help="The day the client secret ends (2026-12-31), for `valetkey forecast`.",
 )
@@ -100,7 +106,9 @@ def add(session: Session, given: NewApp) -> None:
     reference is kept: vault:PATH#FIELD, aws-sm:NAME#FIELD, file:PATH or env:NAME (docs/managers.md).
 
     --replace takes an app that is there as it is and changes what is named: --scope alone leaves secret, grant and all
-    else. Scopes and hosts are named as a whole, parameters one by one; an empty text takes back what was said.
+    else. Scopes and hosts are named as a whole (those of before once more), parameters one by one. An empty text takes
+    back what was said: a URL to the catalogue's, all else to its default; how the client proves itself is changed by
+    another proof, or by --public.
     """
     made = cache(partial(registered, given))
     if not given.replace:
@@ -119,7 +127,7 @@ def add(session: Session, given: NewApp) -> None:
         if given.replace and _is_there(vault, given.name):
             _change(session, vault, given)
         else:
-            _added(session, vault.add_app(made(), replace=given.replace, check=given.check))
+            _added(session, vault.add_app(made(), replace=given.replace, check=given.check), given)
 
 
 def _refuse_taken(session: Session, name: str) -> None:
@@ -155,9 +163,11 @@ def _change(session: Session, vault: Vault, given: NewApp) -> None:
         out_json({**info.to_dict(), "changed": changed})
     else:
         out(f"{clean(info.name)}: {'changed: ' + ', '.join(changed) if changed else 'nothing to change'}")
+        if "hosts" in changed:
+            out(f"  hosts:  {clean(', '.join(info.hosts))}")
 
 
-def _added(session: Session, info: AppInfo) -> None:
+def _added(session: Session, info: AppInfo, given: NewApp) -> None:
     provider = info.description
     uri = ""
     by_redirect = info.grant in {None, "authorization_code"} and "authorization_code" in provider.grants
@@ -173,6 +183,8 @@ def _added(session: Session, info: AppInfo) -> None:
         if not info.redirect_uri:
             out(f"  (the port is chosen at each login; if the provider wants one, register {WITH_PORT}")
             out(f"  and say so here: valetkey app add {clean(info.name)} --replace --redirect-uri {WITH_PORT})")
+    if given.hosts:
+        out(f"  hosts:  {clean(', '.join(info.hosts))}")
     facts({"  console": provider.console, "  documentation": provider.docs})
     for note in provider.notes:
         out(f"  - {clean(note)}")

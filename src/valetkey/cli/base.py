@@ -252,6 +252,22 @@ class FormCommand(Command):
         return ctx.invoke(self.callback, ctx.obj, self.form(**ctx.params))
 
 
+class ChoiceOrNone(click.Choice[Any]):
+    """Be one of some words, or an empty text, which takes back what was said."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Let an empty text through."""
+        return value if value == "" else super().convert(value, param, ctx)
+
+
+class DayOrNone(click.DateTime):
+    """Be a day, or an empty text, which takes back what was said."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Let an empty text through."""
+        return value if value == "" else super().convert(value, param, ctx)
+
+
 class Misplaced(click.UsageError):
     """Refuse arguments that another program was perhaps meant to get, with a fix of its own."""
 

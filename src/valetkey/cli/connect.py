@@ -63,7 +63,13 @@ class Asked:
 @click.option("--audience", default="", help="The audience to ask for, where the provider has that.")
 @click.option("--resource", "resources", multiple=True, help="A resource indicator (RFC 8707); repeatable.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="One more parameter of the request.")
-@click.option("--host", "hosts", multiple=True, help="A host the token may go to, beside the app's and the provider's.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A host the token may go to, beside the app's and the provider's; where those name none, in the place of the "
+    "token endpoint's. Repeatable.",
+)
 def connect(session: Session, asked: Asked) -> None:
     """Obtain a connection: a person consents, its tokens are kept.
 

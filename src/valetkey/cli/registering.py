@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from valetkey.cli import ask
 from valetkey.cli.base import hosts_to_bind, pairs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewApp:
-    """Be what `valetkey app add` was given; None, and nothing in a tuple, is what was not."""
+    """Be what `valetkey app add` was given; None, and nothing in a tuple, is what was not; "" takes back."""
 
     name: str
     provider: str | None
@@ -35,8 +35,8 @@ class NewApp:
     params: tuple[str, ...]
     scopes: tuple[str, ...]
     redirect_uri: str | None
-    grant: GrantName | None
-    token_auth: TokenAuth | None
+    grant: GrantName | Literal[""] | None
+    token_auth: TokenAuth | Literal[""] | None
     private_key: str | None
     private_key_ref: str | None
     key_alg: str | None
@@ -51,21 +51,27 @@ class NewApp:
     device_url: str
     revoke_url: str
     introspect_url: str
-    secret_expires: datetime | None
+    secret_expires: datetime | Literal[""] | None
     testing: bool | None
     check: bool
     replace: bool
 
     def urls(self) -> dict[str, str]:
         """Return the endpoints given by hand, by their names in the schema."""
-        given = {
+        return {name: url for name, url in self._endpoints().items() if url}
+
+    def taken_back(self) -> list[str]:
+        """Return the endpoints that are to be the catalogue's again."""
+        return [name for name, url in self._endpoints().items() if url == ""]
+
+    def _endpoints(self) -> dict[str, str | None]:
+        return {
             "token": self.token_url,
             "authorize": self.authorize_url,
             "device": self.device_url,
             "revoke": self.revoke_url,
             "introspect": self.introspect_url,
         }
-        return {name: url for name, url in given.items() if url}
 
     @property
     def with_secret(self) -> bool:
@@ -112,6 +118,10 @@ def registered(given: NewApp, before: App | None = None) -> App:
         listening_place(given.redirect_uri)
     _judge_references(given)
     signing = _signing_key(given)
+    if before is not None and given.client_id == "":
+        raise InvalidInput(
+            "an app cannot be without a client id", fix="leave out --client-id, or name another one with it"
+        )
     client_id = given.client_id or (signing.client_id if signing else "") or (before.client_id if before else "")
     if not client_id:
         raise InvalidInput("no client id was given", fix=f"--client-id ID, as {_console(provider)} shows it")
@@ -131,7 +141,7 @@ def registered(given: NewApp, before: App | None = None) -> App:
 def _description(given: NewApp, before: App | None) -> tuple[str, Provider | None]:
     """Return the provider's key, and its description where the catalogue's own does not do."""
     from valetkey.cli.describing import described, laid_over
-    from valetkey.providers import load
+    from valetkey.providers import load, overridden
 
     urls = given.urls()
     if before is not None:
@@ -139,9 +149,21 @@ def _description(given: NewApp, before: App | None) -> tuple[str, Provider | Non
     named = given.provider and not (before is not None and given.provider == before.provider == "sandbox")
     if before is None or named or given.issuer or given.allow_private:
         return described(given.name, given.provider, given.issuer, urls, allow_private=given.allow_private)
-    if not urls:
+    back = given.taken_back()
+    if not urls and not back:
         return before.provider, before.described
-    return before.provider, laid_over(before.described or load(before.provider), urls)
+    if back and before.provider in {"discovered", "sandbox"}:
+        raise InvalidInput(
+            f"app {before.name} has its URLs from its issuer, and not from the catalogue",
+            fix="name the URL; or --issuer with the issuer's address reads its description anew",
+        )
+    listed = load(before.provider) if back else None
+    base = before.described or load(before.provider)
+    if listed is not None:
+        again = {name: getattr(listed.endpoints, name) or None for name in back}
+        base = overridden(base, {f"endpoints.{name}": url for name, url in again.items()})
+    after = laid_over(base, urls)
+    return before.provider, None if after == listed else after
 
 
 def _refuse_turning(given: NewApp, before: App) -> None:
@@ -225,13 +247,15 @@ def _with_wishes(app: App, given: NewApp, *, new: bool) -> App:
     named: dict[str, object] = {
         "redirect_uri": given.redirect_uri,
         "audience": given.audience,
-        "grant": given.grant,
+        "grant": given.grant or None,
         "testing": given.testing,
         "scopes": tuple(Scopes(" ".join(given.scopes).split())) if given.scopes else None,
         "hosts": hosts_to_bind(host for host in given.hosts if host or new) if given.hosts else None,
         "secret_expires_at": given.secret_expires.replace(tzinfo=UTC).timestamp() if given.secret_expires else None,
     }
     wishes = {name: value for name, value in named.items() if value is not None}
+    taken_back = {"grant": given.grant, "secret_expires_at": given.secret_expires}
+    wishes |= {name: None for name, value in taken_back.items() if value == ""}
     if given.authorize_params:
         wishes["authorize_params"] = {**app.authorize_params, **pairs(given.authorize_params, "--authorize-param")}
     return replace(app, **wishes)
@@ -293,6 +317,8 @@ def _method(given: NewApp, provider: Provider, had: TokenAuth | None, grant: Gra
     """Return how the client proves itself: as told, else by what it was given, else as it did, or as is usual there."""
     if given.public and (given.with_secret or given.token_auth not in {None, "none"}):
         raise InvalidInput("a public client has no secret", fix="leave out --public, or the secret and --token-auth")
+    if given.token_auth == "":
+        return provider.asking.token_auth
     if given.token_auth or given.public:
         return given.token_auth or "none"
     if given.with_key and not given.with_secret:
