@@ -454,6 +454,14 @@ def test_a_secret_is_no_argument(inside, words, way):
     assert "hunter2" not in done.err + done.out
 
 
+@pytest.mark.parametrize("words", [["app", "secret", "stage", "acme"], ["app", "add", "acme", "google"]])
+def test_a_secret_behind_the_option_for_standard_input_is_not_repeated(inside, words):
+    done = inside(*words, "--secret-stdin", "hunter2", "--json")
+    assert (done.code, done.error["code"]) == (2, "usage")
+    assert "--secret-stdin takes no value" in done.error["cause"]
+    assert "hunter2" not in done.err + done.out
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [

@@ -179,11 +179,19 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; a refusal knows of which command it speaks, so that its help can be named."""
+        given = tuple(args)  # which click takes apart
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as refusal:
             refusal.ctx = refusal.ctx or ctx
             refuse_secret(refusal, ctx)
+            if type(refusal) is click.UsageError and "--secret-stdin" in given:  # more arguments than there are places
+                raise Misplaced(
+                    "there is an argument too many, which is not repeated, for it may be the secret",
+                    ctx,
+                    cause="--secret-stdin takes no value: the secret comes on standard input",
+                    fix=f"`… | {ctx.command_path} … --secret-stdin`, or `--secret-stdin < FILE`",
+                ) from None
             raise
 
 
