@@ -219,7 +219,7 @@ def _show(session: Session, made: ConnectionInfo, *, reconnected: bool) -> None:
         out_json({**made.to_dict(), "reconnected": reconnected})
         return
     out(f"{clean(made.name)}: {'reconnected; its name stays' if reconnected else 'connected'}")
-    out(f"  asked for:  {clean(made.asked.join()) or 'what the provider gives by default'}")
+    out(f"  asked for:  {clean(made.asked.join()) or 'nothing by name; --scope asks for more'}")
     out(f"  granted:    {clean(made.granted.join()) or 'not said'}")
     missing = made.granted.missing(made.asked)
     if made.granted and missing:
