@@ -69,3 +69,17 @@ def test_the_sandboxs_app_is_changed_but_not_turned_into_a_discovered_one(home, 
         assert kept("sandbox") == msgspec.structs.replace(before, scopes=("read",))
         assert inside("app", "add", "sandbox", "generic", "--issuer", box.url, "--replace").code == 0
         assert kept("sandbox").provider == "discovered"
+
+
+def test_the_sandboxs_urls_are_its_own_to_put_back(home, inside):
+    with Sandbox() as box:
+        with valetkey.open() as vault:
+            register(box, vault)
+        refused = inside("app", "add", "sandbox-cli", "--revoke-url", "", "--replace", "--json")
+        assert (refused.code, refused.error["code"]) == (2, "invalid_input")
+        assert "at its next start" in refused.error["fix"]
+        revoking = kept("sandbox-cli").described.endpoints.revoke
+        assert inside("app", "add", "sandbox-cli", "--revoke-url", f"{box.url}/x", "--replace").code == 0
+        with valetkey.open() as vault:
+            register(box, vault)
+        assert kept("sandbox-cli").described.endpoints.revoke == revoking

@@ -138,6 +138,7 @@ def test_a_long_list_of_hosts_is_shortened_in_the_warning(carrier, caplog):
     carrier.put(credential("first-token", *many), Target("https", "evil.example", None), {})
     assert "host4.example.com, …" in caplog.text
     assert "host5.example.com" not in caplog.text
+    assert "--host evil.example`, with the hosts named before" in caplog.text
 
 
 def test_a_host_that_would_break_the_log_is_shown_escaped(carrier, caplog):

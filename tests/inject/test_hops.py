@@ -92,7 +92,7 @@ def test_the_short_form_sets_no_header_that_a_redirect_would_carry_along(short, 
     assert ["x-provider-version" in seen.headers for seen in (*api.seen, *other.seen)] == [False, False]
 
 
-def test_a_host_that_is_not_bound_is_reached_without_the_token_and_said_once(either, other, source, caplog):
+def test_a_host_that_is_not_bound_is_reached_without_the_token_and_said_once(either, api, other, source, caplog):
     with caplog.at_level(logging.DEBUG, "valetkey.inject"):
         for _ in range(2):
             assert either(source, "GET", other.url("/private-path?secret=query")).status == 200
@@ -100,7 +100,7 @@ def test_a_host_that_is_not_bound_is_reached_without_the_token_and_said_once(eit
     (record,) = [record for record in caplog.records if record.name == "valetkey.inject"]
     said = record.getMessage()
     assert record.levelno == logging.WARNING
-    assert f"`valetkey connect sandbox/alice --host {other.bound}`" in said
+    assert f"`valetkey connect sandbox/alice --host {api.bound} --host {other.bound}`" in said  # none is lost
     assert "private-path" not in said
     assert "secret" not in said
 

@@ -155,7 +155,9 @@ def _description(given: NewApp, before: App | None) -> tuple[str, Provider | Non
     if back and before.provider in {"discovered", "sandbox"}:
         raise InvalidInput(
             f"app {before.name} has its URLs from its issuer, and not from the catalogue",
-            fix="name the URL; or --issuer with the issuer's address reads its description anew",
+            fix="name the URL; the sandbox writes its own anew at its next start"
+            if before.provider == "sandbox"
+            else "name the URL; or --issuer with the issuer's address reads its description anew",
         )
     listed = load(before.provider) if back else None
     base = before.described or load(before.provider)

@@ -161,15 +161,20 @@ def _say_unbound(name: str, target: Target, hosts: tuple[str, ...]) -> None:
     if rule.allowed(hosts, target.over_tls()):
         _log.warning("%s was asked over plain http, so the token of %s was not sent; use https", target.shown, name)
         return
+    from shlex import quote  # late: said once, and seldom
+
+    # A connection's hosts are named as a whole: those of before would be lost.
+    earlier = hosts if len(hosts) <= SHOWN_HOSTS else ()
     bound = ", ".join(hosts[:SHOWN_HOSTS]) + (", …" if len(hosts) > SHOWN_HOSTS else "")
     _log.warning(
         "%s is not one of the hosts of %s (%s), so its token was not sent there; "
-        "if it should be: `valetkey connect %s --host %s`",
+        "if it should be: `valetkey connect %s %s`%s",
         target.shown,
         name,
         bound or "it has none",
         name,
-        target.shown,
+        " ".join(f"--host {quote(host)}" for host in (*earlier, target.pattern or target.shown)),
+        "" if earlier == hosts else ", with the hosts named before",
     )
 
 
