@@ -134,12 +134,3 @@ def test_the_refusal_of_a_key_says_nothing_twice(mistake):
     assert all(said[::2])
     for number, text in enumerate(said):
         assert [runs(text) & runs(other) for other in said[number + 1 :] if runs(text) & runs(other)] == []
-
-
-@pytest.mark.parametrize(("given", "missing"), [({"issuer": "i"}, "audience"), ({"audience": "a"}, "issuer")])
-def test_a_policy_without_issuer_or_audience_says_what_to_write(given, missing):
-    with pytest.raises(InvalidInput) as refusal:
-        Policy(**given)
-    assert refusal.value.code == "config_error"
-    assert str(refusal.value) == f"the policy names no {missing}"
-    assert refusal.value.fix == "Policy(issuer='https://…', audience='…')"

@@ -43,8 +43,8 @@ class Policy:
     Raises InvalidInput (code config_error) for what cannot be meant.
     """
 
-    issuer: str = ""  # both are demanded; with defaults a missing one is answered by what to write
-    audience: str | Iterable[str] = ()
+    issuer: str
+    audience: str | Iterable[str]
     algorithms: str | Iterable[str] | None = None
     typ: str | Iterable[str] | None = DEFAULT_TYPES
     scope: str | Iterable[str] = ()
