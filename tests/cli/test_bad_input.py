@@ -462,6 +462,20 @@ def test_a_secret_behind_the_option_for_standard_input_is_not_repeated(inside, w
     assert "hunter2" not in done.err + done.out
 
 
+@pytest.mark.parametrize("words", [["--secret-stdin", "hunter2"], ["hunter2", "--secret-stdin"]])
+def test_a_secret_that_is_taken_for_the_provider_is_not_repeated(inside, words):
+    done = inside("app", "add", "google", "--client-id", "x", *words, "--json")
+    assert (done.code, done.error["code"]) == (2, "invalid_input")
+    assert "--secret-stdin takes no value" in done.error["cause"]
+    assert "hunter2" not in done.err + done.out
+
+
+def test_a_provider_that_is_mistyped_is_still_called_by_the_right_name(inside):
+    done = inside("app", "add", "mine", "gogle", "--client-id", "x", "--secret-stdin", "--json")
+    assert (done.code, done.error["code"]) == (3, "not_found")
+    assert "google" in done.error["fix"]
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [

@@ -125,9 +125,8 @@ def registered(given: NewApp, before: App | None = None) -> App:
     client_id = given.client_id or (signing.client_id if signing else "") or (before.client_id if before else "")
     if not client_id:
         raise InvalidInput("no client id was given", fix=f"--client-id ID, as {_console(provider)} shows it")
-    app = before or App(
-        name=given.name, provider=key, client_id=client_id, created_at=0.0
-    )  # the vault puts the time in
+    # The vault puts the time in.
+    app = before or App(name=given.name, provider=key, client_id=client_id, created_at=0.0)
     app = replace(app, provider=key, described=description, params=params, client_id=client_id)
     app = _with_wishes(app, given, new=before is None)
     if before is not None and not given.proves:
@@ -143,6 +142,7 @@ def _description(given: NewApp, before: App | None) -> tuple[str, Provider | Non
     from valetkey.cli.describing import described, laid_over
     from valetkey.providers import load, overridden
 
+    _refuse_secret_as_provider(given)
     urls = given.urls()
     if before is not None:
         _refuse_turning(given, before)
@@ -182,6 +182,20 @@ def _refuse_turning(given: NewApp, before: App) -> None:
             f"app {before.name} is not the sandbox's, and cannot be made its",
             cause="the sandbox keeps its apps by itself, each time it starts",
             fix=f"`valetkey app rm {before.name}`; then `valetkey serve --sandbox` (or `make run`) keeps it anew",
+        )
+
+
+def _refuse_secret_as_provider(given: NewApp) -> None:
+    """Refuse what stands behind --secret-stdin and so was taken for the provider, without a word of it."""
+    from valetkey.providers import keys, near
+
+    if not given.secret_stdin or not given.provider or given.provider in {*keys(), "sandbox"}:
+        return
+    if not near(given.provider):  # what is like one was mistyped
+        raise InvalidInput(
+            "there is no such provider; its name is not repeated, for it may be the secret",
+            cause="--secret-stdin takes no value: the secret comes on standard input",
+            fix="`… | valetkey app add NAME PROVIDER --secret-stdin`; `valetkey provider list` shows the providers",
         )
 
 

@@ -137,9 +137,9 @@ class Keeper(TokenSource):
 
     def change_app(self, name: str, change: Callable[[App], App], *, check: bool = True) -> AppInfo:
         """Keep an app as `change` makes it of what it is; raises NotFound, and as `add_app` does."""
-        before = self._run(load_app(self._desk, name))
         from valetkey.vault.registry import add_app
 
+        before = self._run(load_app(self._desk, name))
         kept = self._run(add_app(self._desk, change(before), over=before, check=check))
         return app_info(kept, self._desk.provider(kept))
 

@@ -89,9 +89,8 @@ def _keyring(place: Place, store: Store, key_file: GivenKey, *, create: bool) ->
         if entry is None:
             raise VaultDamaged("this vault holds records, but not the keyring that opens them")
     if entry is None and not create:
-        raise no_vault(
-            place.path or place.shown, place.url
-        )  # an empty file, or a database whose vault is being made just now
+        # An empty file, or a database whose vault is being made just now.
+        raise no_vault(place.path or place.shown, place.url)
     if entry is None:
         entry, made = _created(place, store, key_file)
     refuse_unused(entry.state, place.shown)
